@@ -1,5 +1,6 @@
 """Where the total of a fleet comes from: the file, or an account of another fleet, its parent."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 from tallystick.config.amounts import Budget, Triple
@@ -39,16 +40,33 @@ class DelegateBudget(Section, frozen=True):
 class Delegate(Section, frozen=True):
     """Where the parent is, and which of its accounts is this fleet's."""
 
-    parent: Text
+    parent: Text | tuple[Text, ...]
+    """Its address; several where servers share the parent."""
     account: Name
     budget: DelegateBudget = DelegateBudget()
 
     def __post_init__(self) -> None:
-        scheme, found, rest = self.parent.partition("://")
-        if not found or not rest or scheme not in ("http", "https", "sqlite"):
-            raise Unfit({("parent",): "the address of a server (https://…), or a store of this machine (sqlite:///…)"})
-        if "@" in rest.partition("/")[0]:
-            raise Unfit({("parent",): "an address without a key: that is in $TALLYSTICK_PARENT_KEY"})
+        if not self.parents:
+            raise Unfit({("parent",): "an address, or several in a list"})
+        for address in self.parents:
+            scheme, found, rest = address.partition("://")
+            if not found or not rest or scheme not in ("http", "https", "sqlite"):
+                words = "the address of a server (https://…), or a store of this machine (sqlite:///…)"
+                raise Unfit({("parent",): words})
+            if scheme == "sqlite" and len(self.parents) > 1:
+                raise Unfit({("parent",): "in a list, addresses of servers that share the parent (https://…)"})
+            if "@" in rest.partition("/")[0]:
+                raise Unfit({("parent",): "an address without a key: that is in $TALLYSTICK_PARENT_KEY"})
+
+    @property
+    def parents(self) -> tuple[str, ...]:
+        """The addresses of the parent, one or several."""
+        return addresses(self.parent)
+
+
+def addresses(parent: str | Sequence[str]) -> tuple[str, ...]:
+    """The addresses of a parent as a configuration has them: one, or several in a list."""
+    return (parent,) if isinstance(parent, str) else tuple(parent)
 
 
 def check_total(total: TotalBudget, delegate: Delegate | None) -> None:

@@ -4,7 +4,7 @@ views of its own log, and keeps together with its parent where its total comes f
 
 import datetime as dt
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from tallystick.actors.errors import NOT_NOW
 from tallystick.actors.runtime import fleet
@@ -20,6 +20,9 @@ from tallystick.interface.interface import Interface
 from tallystick.interface.steps import Runner
 from tallystick.reports.reporter import Reporter
 
+if TYPE_CHECKING:
+    from tallystick.delegation.link import Answered, Link
+
 PARENT = "parent"
 """Under whose name the exchange with a parent stands in the log."""
 
@@ -33,6 +36,7 @@ class Fleet(Interface, fleet.Fleet):
     def __init__(self, *opened: Any) -> None:
         super().__init__(*opened)
         self._runner = Runner(self)
+        self._link: Link | None = None
 
     @classmethod
     def open(
@@ -69,7 +73,13 @@ class Fleet(Interface, fleet.Fleet):
         link = link_of(self.store, self._manager.ledger, self._record, self._clock.now, halt)
         self._at_close.callback(link.stop)
         self._followers.append(link.follow)
+        self._link = link
         link.begin()
+
+    @property
+    def parent_answered(self) -> "Answered | None":
+        """When the parent answered last; None where this fleet has none."""
+        return None if self._link is None else self._link.answered
 
     def _record(self, command: c.Command) -> dict[str, Any]:
         """Decide and commit a command of the fleet's own."""

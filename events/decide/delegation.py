@@ -108,13 +108,16 @@ def hear_parent(turn: Turn, command: d.HearParent) -> Done | Refusal:
 
 
 def behind_parent(ledger: Ledger, own: Delegation, command: d.HearParent) -> Refusal | None:
-    """Why this log is not the one that the parent has heard of last: it is an older copy."""
-    if command.booked <= ledger.position and command.number <= own.number:
+    """Why this log is not the one that the parent has heard of last: it is an older copy. How long it is says nothing:
+    an old copy grows, too, each time that it is opened.
+    """
+    reported = own.booked if own.span is None else own.span.upto
+    if command.booked <= reported and command.number <= own.number:
         return None
     text = (
         f"this log is behind what its parent knows of it: the parent has booked position {command.booked} and its draw"
-        f" or return {command.number}, and the log ends at position {ledger.position} with {own.number}; it is an old"
-        " copy: continue the newest one"
+        f" or return {command.number}, and the log has reported up to position {reported} and asked {own.number}; it is"
+        " an old copy: continue the newest one"
     )
     return Refusal("behind_parent", text, {"booked": command.booked, "position": ledger.position})
 

@@ -16,6 +16,7 @@ from tallystick.cli.completion import agent_names
 from tallystick.cli.viewing import counted, opened_views
 from tallystick.cli.watching import watch_option
 from tallystick.config.amounts import DIMENSIONS, EDGE_NAMES, Amounts, Triple, cents, percent
+from tallystick.config.total_budget import addresses
 from tallystick.events.state.money import money
 from tallystick.moments import Moment
 from tallystick.projections.reports.burn import Burn, Pace
@@ -202,7 +203,8 @@ def _fleet_table(found: Status, queries: QueryAdapter, work: TaskDay, breaker: s
     table.add_row("response", reply.response)
     table.add_row("paused", Text(one_line(fleet.why_paused), style="red") if reply.paused else "no")
     if (settings := fleet.config.get("delegate")) is not None:
-        table.add_row("parent", Text(one_line(f"account {settings['account']} at {settings['parent']}")))
+        where = ", ".join(addresses(settings["parent"]))
+        table.add_row("parent", Text(one_line(f"account {settings['account']} at {where}")))
         there, back = rounded_amounts(fleet.granted.triple), rounded_amounts(fleet.given_back.triple)
         text = f"{there} in all, {back} given back; use booked up to position {fleet.booked:,}"
         table.add_row("granted there", Text(text))

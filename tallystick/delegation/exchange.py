@@ -19,6 +19,8 @@ from tallystick.events.state.money import Money, less, money
 
 _OWN_MATTER: Final = frozenset({"level", "zero_budget"})
 """What stops an account for its own budget: the child knows of that by itself."""
+_NAMED_BEHIND: Final = frozenset({"ancestor_stop", "fleet_response", "product_pause"})
+"""What stops an account as well, and is named behind its own budget."""
 _GONE: Final = frozenset({"unknown_agent", "already_released"})
 
 
@@ -32,7 +34,12 @@ class Exchange:
     # --- what is recorded first ---------------------------------------------------------------------------------------
 
     def wish(self, at: ChildState, now: dt.datetime) -> c.Command | None:
-        """What the child is to record before it is sent; None for nothing."""
+        """What the child is to record before it is sent; None for nothing.
+
+        So it is before the parent has answered: a log that is an old copy must not use its numbers again.
+        """
+        if not self._bound:
+            return None
         if at.span is None and any(at.unreported):
             return d.ReportRange(id=c.internal_id(f"range-{at.position}"))
         drawn = self.rules.draw(at, now)
@@ -54,7 +61,7 @@ class Exchange:
         if at.asked is not None:
             kind = "BorrowFromPool" if at.asked.kind == "draw" else "ReturnToPool"
             sent.append(self._message(kind, at, {"number": at.asked.number}, amount=edge(at.asked.amount)))
-        if at.ended and at.span is None and at.asked is None and not any(at.unreported):
+        if self._bound and at.ended and at.span is None and at.asked is None and not any(at.unreported):
             sent.append(self._message("ReleaseBudget", at, {}))
         return [*sent, {"type": "GetStatus", "agent": at.account}]
 
@@ -77,7 +84,7 @@ class Exchange:
                     if not self._hear_status(command, reply):
                         return None
                 case "ReportUsage":
-                    command.booked = max(command.booked, reply.get("ok", {}).get("booked") or 0)
+                    command.booked = reply.get("ok", {}).get("booked") or 0
                 case "BorrowFromPool" if "error" in reply:
                     command.refused = message["child"]["number"]
                     self.rules.refused(_offered(reply["error"]), now)
@@ -90,9 +97,9 @@ class Exchange:
     def _hear_status(self, command: d.HearParent, reply: Mapping[str, Any]) -> bool:
         """Take how the account stands; False where a newer answer was heard before."""
         if "error" in reply:
-            code, detail = reply["error"]["code"], reply["error"]["detail"]
-            command.stopped = f"the account is not open there ({detail})" if code in _GONE else detail
-            return code in _GONE
+            command.stopped = _why_refused(reply["error"])
+            # A fleet that has had an answer goes on within what it has, as while its parent is away.
+            return reply["error"]["code"] in _GONE or not self._bound
         status = reply["ok"]
         child = status.get("child")
         if child is None:
@@ -106,10 +113,27 @@ class Exchange:
         self._bound, self._heard_at = True, child["position"]
         command.number, command.booked = child["number"], max(command.booked, child["booked"])
         command.granted = Amounts(*_triple(child["granted"]))
-        if status["action"] == "stop" and status["decided_by"] not in _OWN_MATTER:
-            why = [one["detail"] for one in status["obstacles"] if one["decided_by"] == status["decided_by"]]
-            command.stopped = why[0] if why else status["decided_by"]
+        if status["action"] == "stop":
+            command.stopped = _why_stopped(status)
         return True
+
+
+def _why_refused(error: Mapping[str, Any]) -> str:
+    """Why a parent does not say how the account stands."""
+    if error["code"] in _GONE:
+        return f"the account is not open there ({error['detail']})"
+    if error["code"] == "unauthenticated":
+        return "it refuses: the key in $TALLYSTICK_PARENT_KEY is not valid there"
+    return f"it refuses: {error['detail']}"
+
+
+def _why_stopped(status: Mapping[str, Any]) -> str | None:
+    """What stops an account beside its own budget; None where that alone does."""
+    decided_by = status["decided_by"]
+    is_own = decided_by in _OWN_MATTER
+    named = _NAMED_BEHIND if is_own else (decided_by,)
+    why = [one["detail"] for one in status["obstacles"] if one["decided_by"] in named]
+    return why[0] if why else None if is_own else decided_by
 
 
 def _edge(amount: Money) -> dict[str, Any]:

@@ -5,8 +5,9 @@ import logging
 import os
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import structlog
@@ -33,6 +34,14 @@ class BehindParent(StoreError):
     """The parent knows more of a child's log than there is: it is an old copy, and must not be written."""
 
 
+class Answered(NamedTuple):
+    """So many seconds ago the parent answered last, or, before its first answer, the fleet was opened."""
+
+    seconds: float
+    is_away: bool
+    """It did not answer when it was asked last."""
+
+
 class Link:
     """The exchange of one running fleet.
 
@@ -53,7 +62,8 @@ class Link:
         self._record, self._now, self._halt = record, now, halt
         self._wanted: queue.SimpleQueue[Triple] = queue.SimpleQueue()
         self._wake, self._stopped = threading.Event(), threading.Event()
-        self._is_away = False
+        self._problem: str | None = None
+        self._answered_at = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="delegation", daemon=True)
 
     def begin(self) -> None:
@@ -83,6 +93,11 @@ class Link:
                     self._wake.set()
             elif type(event) is e.DelegationEnded:
                 self._wake.set()
+
+    @property
+    def answered(self) -> Answered:
+        """When the parent answered last."""
+        return Answered(time.monotonic() - self._answered_at, self._problem is not None)
 
     def _run(self) -> None:
         while not self._stopped.is_set():
@@ -119,21 +134,27 @@ class Link:
         try:
             replies = self._parent.ask(sent)
         except Away as error:
-            if not self._is_away:
-                log.warning("parent_away", reason=str(error), instead="this fleet goes on within what it has")
-            self._is_away = True
+            self._note("parent_away", str(error))
             return False
-        if self._is_away:
-            log.info("parent_back")
-        self._is_away = False
         command = self._exchange.heard(sent, replies, self._now())
         if command is None:
-            log.warning("parent_refuses", replies=[one["error"] for one in replies if "error" in one])
+            refused = [one["error"]["detail"] for one in replies if "error" in one]
+            if refused:
+                self._note("parent_refuses", refused[-1])
             return False
+        if self._problem is not None:
+            log.info("parent_back")
+        self._problem, self._answered_at = None, time.monotonic()
         answer = self._record(command)
         if "error" in answer and answer["error"]["code"] == "behind_parent":
             raise BehindParent(answer["error"]["detail"])
         return "error" not in answer
+
+    def _note(self, problem: str, reason: str) -> None:
+        """Log the first of a series."""
+        if problem != self._problem:
+            log.warning(problem, reason=reason, instead="this fleet goes on within what it has")
+        self._problem = problem
 
 
 def link_of(
@@ -146,7 +167,7 @@ def link_of(
     """The link of a fleet whose configuration names a parent."""
     config = ledger.rules.config
     assert config.delegate is not None, "the total of the fleet comes from a parent"
-    parent = parent_at(config.delegate.parent, config.delegate.account, os.environ)
+    parent = parent_at(config.delegate.parents, config.delegate.account, os.environ)
     idle, reserve = float(config.reallocation.idle_seconds), ledger.rules.reserve_part
     rules = Rules(config.delegate.budget.amounts, idle, reserve)
     return Link(Exchange(identity(store), rules, ledger.position), parent, ledger, record, now, halt)

@@ -10,6 +10,7 @@ import msgspec
 from tallystick.actors.errors import Unanswered
 from tallystick.actors.runtime import control_client
 from tallystick.actors.runtime.control_place import places_of
+from tallystick.client.answers import TEMPORARY
 from tallystick.client.connections import Target
 from tallystick.client.errors import WrongServer
 from tallystick.client.transport import HttpTransport
@@ -20,7 +21,7 @@ ANSWER_SECONDS: Final = 5.0
 
 
 class Away(Exception):
-    """The parent gave no answer: what was sent may have been decided all the same."""
+    """The parent gave no answer, or none for now: what was sent may have been decided all the same."""
 
 
 class Parent(Protocol):
@@ -37,26 +38,39 @@ class Parent(Protocol):
         """Send nothing more."""
 
 
-def parent_at(url: str, account: str, environ: Mapping[str, str]) -> Parent:
-    """The parent at an address of the configuration. ``account`` is who asks, where there are no keys."""
-    if url.startswith("sqlite:"):
-        return LocalParent(url, account)
-    return ServedParent(url, environ.get(KEY_VARIABLE) or None)
+def parent_at(addresses: Sequence[str], account: str, environ: Mapping[str, str]) -> Parent:
+    """The parent at its addresses of the configuration. ``account`` is who asks, where there are no keys."""
+    if addresses[0].startswith("sqlite:"):
+        return LocalParent(addresses[0], account)
+    return ServedParent(addresses, environ.get(KEY_VARIABLE) or None)
 
 
 class ServedParent:
-    """A parent behind a server. Each message has an id of its own, and is sent once: what is due is sent again anew."""
+    """A parent behind a server, or several that share it: where one does not answer for now, the next is asked. Each
+    message has an id of its own, and is sent once: what is due is sent again anew.
+    """
 
-    def __init__(self, url: str, key: str | None) -> None:
+    def __init__(self, urls: Sequence[str], key: str | None) -> None:
         prefix, numbers = f"c-{secrets.token_hex(6)}", itertools.count(1)
-        self._transport = HttpTransport([Target(url.rstrip("/"), key, None)], lambda: f"{prefix}-{next(numbers)}")
+        targets = [Target(url.rstrip("/"), key, None) for url in urls]
+        self._count = len(targets)
+        self._transport = HttpTransport(targets, lambda: f"{prefix}-{next(numbers)}")
 
     def ask(self, messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        for _ in range(self._count - 1):
+            url = self._transport.url
+            try:
+                return self._asked(messages)
+            except Away:
+                if self._transport.url == url:
+                    raise
+        return self._asked(messages)
+
+    def _asked(self, messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         try:
-            answers: list[dict[str, Any]] = self._transport.ask(list(messages), timeout=ANSWER_SECONDS)
+            return decided(self._transport.ask(list(messages), timeout=ANSWER_SECONDS))
         except (Unanswered, WrongServer) as error:
             raise Away(str(error)) from error
-        return answers
 
     def close(self) -> None:
         self._transport.close()
@@ -75,9 +89,21 @@ class LocalParent:
             except (Unanswered, OSError) as error:
                 raise Away(str(error)) from error
             if answers is not None:
-                replies: list[dict[str, Any]] = msgspec.json.decode(answers)
-                return replies
+                return decided(msgspec.json.decode(answers))
         raise Away(f"no fleet runs at {self._url}: is `tallystick serve` running there, as this user?")
 
     def close(self) -> None:
         """No connection is kept."""
+
+
+def decided(replies: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The answers of a parent that has decided all of what it was sent.
+
+    Raises:
+        Away: it refuses some of it for now only, as without its store, or when too much waits.
+    """
+    for reply in replies:
+        error = reply.get("error", {})
+        if error.get("code") in TEMPORARY:
+            raise Away(f"{error['code']}: {error['detail']}")
+    return replies

@@ -1,6 +1,7 @@
 """Explains what happens between a fleet and its parent, at either end."""
 
 from tallystick.events import catalog as e
+from tallystick.events.state.delegation import NOT_ASKED
 from tallystick.events.state.ledger import Ledger
 from tallystick.explain.history import History
 from tallystick.explain.row import Row, Rows, Style
@@ -8,11 +9,14 @@ from tallystick.wording import amounts
 
 
 def _says_answered(event: e.ParentAnswered, say: Style) -> str:
+    if event.stopped == NOT_ASKED:
+        return "this fleet was opened: nothing may go on before its parent has answered"
     said = []
     if event.granted is not None:
         said.append(f"it has granted {say.amounts(event.granted)} in all")
     if event.settled:
-        said.append(f"draw or return {event.settled} is settled")
+        more = "" if event.granted is not None else " and nothing more was granted"
+        said.append(f"draw or return {event.settled} is settled{more}")
     if event.booked:
         said.append(f"what was used is booked there up to position {event.booked:,}")
     said.append("this fleet may go on" if event.stopped is None else f"nothing may go on: {event.stopped}")

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import structlog
 from starlette.applications import Starlette
@@ -41,11 +41,16 @@ from tallystick.http.views.endpoints import view
 from tallystick.http.views.limit import ReaderLimit
 from tallystick.http.views.readers import Readers
 
+if TYPE_CHECKING:
+    from tallystick.delegation.link import Answered
+
 DENIED: Final = ("access_denied", "operator_key_needed")
 """The codes of what a sender may not do."""
 READY_SECONDS: Final = 2.0
 """Within which a fleet that is ready answers."""
 _WAITS: Final = b"wait_seconds"
+_PARENT_ASKED: Final = "x-tallystick-parent-asked-seconds"
+_PARENT_AWAY: Final = "x-tallystick-parent-away-seconds"
 _ABORTED: Final = 499
 """The status in the log where the client did not wait for its answer."""
 _GLOBAL: Final = {"type": "GetGlobalStatus", "limit": 0}
@@ -69,6 +74,8 @@ class Served(Protocol):
     def access(self) -> FleetAccess: ...
     @property
     def halted(self) -> str | None: ...
+    @property
+    def parent_answered(self) -> "Answered | None": ...
     async def ask_async(
         self,
         message: Message | Sequence[Message],
@@ -186,7 +193,11 @@ class Service:
 
     async def view(self, request: Request) -> Response:
         """``GET /v1/views/{view}``: what a command shows, now or at a moment."""
-        return await view(request, self.readers)
+        response = await view(request, self.readers)
+        answered = self.fleet.parent_answered
+        if answered is not None:
+            response.headers[_PARENT_AWAY if answered.is_away else _PARENT_ASKED] = f"{answered.seconds:.1f}"
+        return response
 
     async def close(self) -> None:
         """End what the server has started."""

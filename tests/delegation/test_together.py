@@ -1,11 +1,13 @@
 """A running child and its parent on one machine: what each learns of the other, and when."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tallystick import Fleet
+from tallystick.delegation.link import BehindParent
 from tests.support.few_prices import few_prices
 from tests.support.programs import until
 
@@ -21,6 +23,10 @@ def top(tmp_path: Path) -> Any:
         answer = one.ask({"type": "AllocateBudget", "agent": "team", "budget": budget, "delegated": True})
         assert "ok" in answer
         yield one
+
+
+def reopened(folder: Path) -> Fleet:
+    return Fleet.open(f"sqlite:///{folder}/top.db", None, few_prices())
 
 
 def team(folder: Path) -> Fleet:
@@ -77,6 +83,27 @@ def test_a_second_fleet_with_the_same_account_has_nothing(top: Fleet, tmp_path: 
     with team(tmp_path) as second:
         assert "is the total of the fleet" in delegation_of(second)["stopped"]
         assert delegation_of(second)["granted"] == {}
+
+
+def test_an_old_copy_that_has_grown_while_its_parent_was_away_refuses_to_open(top: Fleet, tmp_path: Path) -> None:
+    file, copy = tmp_path / "team.db", tmp_path / "copy.db"
+    used = {"type": "ReportUsage", "agent": "ann", "usage": {"tokens": 7}}
+    with team(tmp_path) as child:
+        child.ask({"type": "AllocateBudget", "agent": "ann", "budget": {"tokens": 500}})
+    shutil.copy(file, copy)
+    with team(tmp_path) as child:
+        # No draw and no return, whose numbers would show it.
+        child.ask(used)
+        until(lambda: account(top)["child"]["booked"] > 0)
+        known = account(top)["child"]
+    assert known["number"] == 1, "the draw at the first opening"
+    top.close()
+    shutil.copy(copy, file)
+    with team(tmp_path) as child:
+        while child.ask({"type": "GetStatus", "agent": "ann"})["ok"]["consumed"]["tokens"] < 7 * known["booked"]:
+            child.ask(used)
+    with reopened(tmp_path), pytest.raises(BehindParent, match="an old copy"):
+        team(tmp_path)
 
 
 def test_a_running_child_that_learns_that_its_log_is_an_old_copy_stops(top: Fleet, tmp_path: Path) -> None:

@@ -156,8 +156,9 @@ def test_a_range_is_booked_once_and_none_may_be_left_out() -> None:
     assert answer.booked == 10
     answer = core.when(report(1, 10, 100))
     assert (answer.booked, answer.recorded) == (10, False)
-    core.when(report(12, 20, 5))
-    core.then_refused("range_gap", booked=10)
+    for first in (12, 10, 5):
+        core.when(report(first, 20, 5))
+        core.then_refused("range_gap", booked=10)
     core.given(report(11, 20, 5))
     assert core.account(TEAM).consumed(0) == 105
 
@@ -227,6 +228,18 @@ def test_one_draw_or_return_is_under_way_at_a_time() -> None:
     assert core.ledger.total[0] == 1_299
 
 
+def test_an_answer_that_says_nothing_of_what_is_under_way_leaves_it_under_way() -> None:
+    core = child().given(allocate("ann", 500), use("ann", 30), d.ReportRange())
+    upto = core.only(e.RangeReported).upto
+    own = core.given(d.AskDraw(amount=Amounts(300))).ledger.delegation
+    assert own is not None
+    core.given(hear(1_000, booked=upto - 1, number=0))
+    assert own.span is not None
+    assert own.asked is not None
+    core.given(hear(1_300, booked=upto, number=1))
+    assert (own.span, own.asked) == (None, None)
+
+
 def test_no_more_is_given_back_than_the_pool_has() -> None:
     core = child().given(allocate("ann", 900))
     core.when(d.AskReturn(amount=Amounts(101)))
@@ -274,6 +287,15 @@ def test_a_log_behind_the_mark_of_its_parent_is_refused(mark: dict[str, int]) ->
     core = child()
     core.when(hear(1_000, **mark))
     assert core.decided.answer.code == "behind_parent"
+
+
+def test_a_log_that_has_grown_beyond_the_mark_of_its_parent_is_refused_all_the_same() -> None:
+    core = child().given(allocate("ann", 500), use("ann", 30), d.ReportRange())
+    upto = core.only(e.RangeReported).upto
+    core.given(hear(1_000, booked=upto), use("ann", 1), use("ann", 1), use("ann", 1))
+    core.when(hear(1_000, booked=upto + 1))
+    assert core.ledger.position > upto + 1
+    assert core.decided.answer.code == "behind_parent", "the parent has booked what this log never reported"
 
 
 def test_a_child_closes_when_its_accounts_are_released_and_grants_nothing_more() -> None:

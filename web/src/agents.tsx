@@ -245,6 +245,11 @@ function Row({ index, agent, active, folded, open, fold }: RowProps) {
         <span class="name" title={agent.agent}>
           {agent.agent}
         </span>
+        {agent.child && (
+          <span class="chip" title={`the total of ${agent.child.fleet === null ? "another fleet" : `the fleet ${agent.child.fleet}`}, which alone takes from it`}>
+            fleet
+          </span>
+        )}
       </span>
       <span role="gridcell" class={`c-level level ${agent.status}`}>
         <i aria-hidden="true" />

@@ -18,11 +18,31 @@ export async function view<T>(name: string, asked: Asked, signal?: AbortSignal):
   return answer<T>(await viewed(name, asked, signal));
 }
 
-/** All that is shown at once; `behind`: a standby has answered, which is so many seconds behind the writer. */
-export async function wholePage(asked: Asked, signal?: AbortSignal): Promise<{ page: Page; behind: number | null }> {
+/** How long ago the fleet's parent answered it last, where it has one; `away`: it did not when it was asked last. */
+export interface ParentAnswered {
+  asked: number | null;
+  away: number | null;
+}
+
+export interface Answered {
+  page: Page;
+  /** A standby has answered, which is so many seconds behind the writer. */
+  behind: number | null;
+  parent: ParentAnswered;
+}
+
+/** All that is shown at once. */
+export async function wholePage(asked: Asked, signal?: AbortSignal): Promise<Answered> {
   const response = await viewed("page", asked, signal);
-  const age = response.headers.get("x-tallystick-age-seconds");
-  return { page: await answer<Page>(response), behind: age === null ? null : Number(age) };
+  const seconds = (header: string) => {
+    const found = response.headers.get(header);
+    return found === null ? null : Number(found);
+  };
+  return {
+    page: await answer<Page>(response),
+    behind: seconds("x-tallystick-age-seconds"),
+    parent: { asked: seconds("x-tallystick-parent-asked-seconds"), away: seconds("x-tallystick-parent-away-seconds") },
+  };
 }
 
 async function viewed(name: string, asked: Asked, signal?: AbortSignal): Promise<Response> {

@@ -1,17 +1,17 @@
 import { useCallback, useEffect, useState } from "preact/hooks";
 import { Agents } from "./agents";
 import { EventsPanel } from "./behind";
-import { logout, session, type Session } from "./api";
+import { logout, session, type ParentAnswered, type Session } from "./api";
 import { DayChart } from "./chart";
 import { Control, type Order } from "./controls";
 import { Figures } from "./figures";
 import { useFleet } from "./fleet";
-import { moment } from "./format";
+import { clock, duration, moment } from "./format";
 import { Login } from "./login";
 import { Alerts, Events, Forecasts, Limits, Models, Products } from "./lists";
 import { Queue } from "./queue";
 import { Slider } from "./slider";
-import type { Behind } from "./types";
+import type { Behind, Page } from "./types";
 
 export function App() {
   const fleet = useFleet();
@@ -95,6 +95,7 @@ export function App() {
             </details>
           </div>
         </div>
+        {page?.status.delegation && <Parent page={page} answered={past ? null : fleet.parent} />}
         {page && <Slider fleet={fleet} page={page} />}
       </header>
       {problem && (
@@ -171,6 +172,26 @@ export function App() {
         />
       )}
     </>
+  );
+}
+
+/** Where the total comes from, where that is an account of another fleet. */
+function Parent({ page, answered }: { page: Page; answered: ParentAnswered | null }) {
+  const { account, stopped } = page.status.delegation!;
+  const asked = answered?.asked ?? null;
+  const away = answered?.away ?? null;
+  return (
+    <p class="parent" data-testid="parent">
+      the total is from {page.parent.join(", ")}, account {account}
+      {asked !== null && `; asked ${duration(asked)} ago`}
+      {away !== null && (
+        <span class="warned">
+          ; away since {clock(new Date(Date.parse(page.now) - away * 1000).toISOString())} UTC
+          {!stopped && ": this fleet goes on within what it has"}
+        </span>
+      )}
+      {stopped && <span class="warned">; nothing may go on: {stopped}</span>}
+    </p>
   );
 }
 

@@ -1,6 +1,6 @@
 /** What is shown: the newest state, which follows the log, or the one at a position. */
 import { useCallback, useEffect, useRef, useState } from "preact/hooks";
-import { follow, Problem, wholePage } from "./api";
+import { follow, type ParentAnswered, Problem, wholePage } from "./api";
 import type { Page } from "./types";
 
 /** Events come in groups. */
@@ -14,6 +14,7 @@ export interface Shown {
   page: Page | null;
   /** How many seconds the page is behind the writer, where a standby has answered. */
   behind: number | null;
+  parent: ParentAnswered | null;
   /** The position that was asked for; null: the newest. */
   at: number | null;
   /** Grows whenever the page was read anew. */
@@ -32,6 +33,7 @@ export function useFleet(): Shown {
   const [at, setAt] = useState<number | null>(fromAddress);
   const [page, setPage] = useState<Page | null>(null);
   const [behind, setBehind] = useState<number | null>(null);
+  const [parent, setParent] = useState<ParentAnswered | null>(null);
   const [version, setVersion] = useState(0);
   const [problem, setProblem] = useState<Problem | null>(null);
   const [connected, setConnected] = useState(true);
@@ -50,6 +52,7 @@ export function useFleet(): Shown {
       if (mine.signal.aborted) return 0;
       setPage(found.page);
       setBehind(found.behind);
+      setParent(found.parent);
       setVersion((before) => before + 1);
       setProblem(null);
     } catch (error) {
@@ -132,6 +135,7 @@ export function useFleet(): Shown {
   return {
     page,
     behind,
+    parent,
     at,
     version,
     problem,

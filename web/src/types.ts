@@ -41,6 +41,8 @@ export interface Agent {
   burn: Burn | null;
   depth: number;
   children: number;
+  /** The account is the total of another fleet. */
+  child?: { fleet: string | null };
 }
 
 export type Level = "green" | "yellow" | "orange" | "red" | "black";
@@ -152,7 +154,10 @@ export interface Page {
     tasks_running: number;
     tasks_waiting: number;
     burn: Burn;
+    delegation?: { account: string; stopped?: string };
   };
+  /** The addresses of the fleet whose account the total is, if it is one. */
+  parent: string[];
   dashboard: {
     date: string;
     active: number;

@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from tallystick.config.amounts import COST, NANOS_PER_DOLLAR, TOKENS
+from tallystick.config.total_budget import addresses
 from tallystick.demo.news import news
 from tallystick.events import catalog as e
 from tallystick.events.catalog import STORED_NAME
@@ -52,12 +53,14 @@ def page(state: State, store: Store, every: bool) -> dict[str, Any]:
     forecast = views.forecast(state, None)
     forecast["agents"] = forecast["agents"][:FORECASTS_SHOWN]
     alerts = alerts_of(state.views)
+    delegate = state.found.fleet.config.get("delegate")
     return {
         "position": state.position,
         "at": stamp(state.found.fleet.at),
         "now": stamp(state.now),
         "end": 0 if last is None else last.position,
         "status": views.status(state, 0),
+        "parent": [] if delegate is None else addresses(delegate["parent"]),
         "dashboard": views.dashboard(state),
         "month": msgspec.to_builtins(state.costs_of_month),
         "day": _day(state),
