@@ -207,6 +207,8 @@ def _fleet_table(found: Status, queries: QueryAdapter, work: TaskDay, breaker: s
         table.add_row("parent", Text(one_line(f"account {settings['account']} at {where}")))
         there, back = rounded_amounts(fleet.granted.triple), rounded_amounts(fleet.given_back.triple)
         text = f"{there} in all, {back} given back; use booked up to position {fleet.booked:,}"
+        if fleet.granted == Amounts():
+            text = "nothing that this fleet has heard of"
         table.add_row("granted there", Text(text))
     for name, reason in fleet.given_up.items():
         table.add_row("given up", Text(one_line(f"{name}: {reason}"), style="red"))

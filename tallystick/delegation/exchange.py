@@ -29,7 +29,9 @@ class Exchange:
 
     def __init__(self, fleet: str, rules: Rules, begun: int) -> None:
         self.fleet, self.rules = fleet, rules
-        self._begun, self._heard_at, self._heard, self._bound = begun, 0, 0, False
+        self._begun, self._heard_at, self._heard = begun, 0, 0
+        self.answered = False
+        """The parent has answered how the account stands, and that is recorded."""
 
     # --- what is recorded first ---------------------------------------------------------------------------------------
 
@@ -38,7 +40,7 @@ class Exchange:
 
         So it is before the parent has answered: a log that is an old copy must not use its numbers again.
         """
-        if not self._bound:
+        if not self.answered:
             return None
         if at.span is None and any(at.unreported):
             return d.ReportRange(id=c.internal_id(f"range-{at.position}"))
@@ -54,14 +56,14 @@ class Exchange:
 
     def messages(self, at: ChildState) -> list[dict[str, Any]]:
         """What is sent to the parent, in one array: what is under way, and the question how the account stands."""
-        sent = [] if self._bound else [self._message("Heartbeat", at, {})]
+        sent = [] if self.answered else [self._message("Heartbeat", at, {})]
         if at.span is not None:
             place = {"first": at.span.first, "upto": at.span.upto}
             sent.append(self._message("ReportUsage", at, place, usage=_edge(at.span.amount)))
         if at.asked is not None:
             kind = "BorrowFromPool" if at.asked.kind == "draw" else "ReturnToPool"
             sent.append(self._message(kind, at, {"number": at.asked.number}, amount=edge(at.asked.amount)))
-        if self._bound and at.ended and at.span is None and at.asked is None and not any(at.unreported):
+        if self.answered and at.ended and at.span is None and at.asked is None and not any(at.unreported):
             sent.append(self._message("ReleaseBudget", at, {}))
         return [*sent, {"type": "GetStatus", "agent": at.account}]
 
@@ -94,12 +96,17 @@ class Exchange:
         command.id = c.internal_id(f"heard-{self._begun}-{self._heard}")
         return command
 
+    def recorded(self, command: d.HearParent) -> None:
+        """The child has recorded what was heard: where that is how its account stands, it is no old copy."""
+        if command.granted is not None:
+            self.answered = True
+
     def _hear_status(self, command: d.HearParent, reply: Mapping[str, Any]) -> bool:
         """Take how the account stands; False where a newer answer was heard before."""
         if "error" in reply:
             command.stopped = _why_refused(reply["error"])
             # A fleet that has had an answer goes on within what it has, as while its parent is away.
-            return reply["error"]["code"] in _GONE or not self._bound
+            return reply["error"]["code"] in _GONE or not self.answered
         status = reply["ok"]
         child = status.get("child")
         if child is None:
@@ -110,7 +117,7 @@ class Exchange:
             return True
         if child["position"] < self._heard_at:
             return False
-        self._bound, self._heard_at = True, child["position"]
+        self._heard_at = child["position"]
         command.number, command.booked = child["number"], max(command.booked, child["booked"])
         command.granted = Amounts(*_triple(child["granted"]))
         if status["action"] == "stop":

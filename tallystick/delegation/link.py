@@ -117,9 +117,13 @@ class Link:
             self._exchange.rules.want(self._wanted.get())
         for _ in range(_ROUNDS):
             self._decide()
-            position = self._ledger.position
-            if not self._together() or self._ledger.position == position:
+            before = self._stands()
+            if not self._together() or self._stands() == before:
                 return
+
+    def _stands(self) -> tuple[int, bool]:
+        """What tells whether something follows from an exchange: what was recorded, and the first answer."""
+        return self._ledger.position, self._exchange.answered
 
     def _decide(self) -> None:
         """Record what is to be asked for or reported, before it is sent."""
@@ -148,7 +152,10 @@ class Link:
         answer = self._record(command)
         if "error" in answer and answer["error"]["code"] == "behind_parent":
             raise BehindParent(answer["error"]["detail"])
-        return "error" not in answer
+        if "error" in answer:
+            return False
+        self._exchange.recorded(command)
+        return True
 
     def _note(self, problem: str, reason: str) -> None:
         """Log the first of a series."""

@@ -61,6 +61,21 @@ CASES = {
     "manual_override:\n  priority_override:\n    x: hi": (
         f"limits.yml:3:8: manual_override.priority_override.x: found 'hi', allowed is {FOUR}; did you mean 'high'?"
     ),
+    "delegate: {account: team, parent: []}": (
+        "limits.yml:1:35: delegate.parent: found a list, allowed is an address, or several in a list"
+    ),
+    "delegate: {account: team, parent: [ftp://there]}": (
+        "limits.yml:1:35: delegate.parent: found a list, allowed is the address of a server (https://…), "
+        "or a store of this machine (sqlite:///…)"
+    ),
+    "delegate: {account: team, parent: ['https://a', 'sqlite:///top.db']}": (
+        "limits.yml:1:35: delegate.parent: found a list, allowed is in a list, "
+        "addresses of servers that share the parent (https://…)"
+    ),
+    "delegate: {account: team, parent: [https://tsk_secret@a]}": (
+        "limits.yml:1:35: delegate.parent: found a list, allowed is an address without a key: "
+        "that is in $TALLYSTICK_PARENT_KEY"
+    ),
     "total_budget: {period: yearly}": (
         "limits.yml:1:24: total_budget.period: found 'yearly', allowed is one of none, day, week, month"
     ),

@@ -37,6 +37,13 @@ def refusal(code: str, **more: Any) -> dict[str, Any]:
 ASKED = [{"type": "GetStatus", "agent": TEAM}]
 
 
+def hear(one: Exchange, answer: dict[str, Any]) -> None:
+    """The child hears an answer, and records it."""
+    heard = one.heard(ASKED, [answer], START)
+    assert heard is not None
+    one.recorded(heard)
+
+
 def test_an_answer_that_is_older_than_the_one_heard_last_says_nothing() -> None:
     one = exchange()
     newer = one.heard(ASKED, [status(20, 1_500)], START)
@@ -50,8 +57,11 @@ def test_before_the_first_answer_nothing_is_asked_for_reported_or_closed() -> No
     core = child().given(allocate("ann", 900), use("ann", 30))
     one, at = exchange(), child_state_of(core.ledger)
     assert one.wish(at, LATER) is None, "an old copy must not use its numbers again"
-    one.heard(ASKED, [status(20, 1_000)], START)
+    hear(one, status(20, 1_000))
     assert isinstance(one.wish(at, LATER), d.ReportRange)
+    other = exchange()
+    assert other.heard(ASKED, [status(20, 1_000)], START) is not None
+    assert other.wish(at, LATER) is None, "what it has heard is not recorded"
     ended = child_state_of(child().given(c.ReleaseBudget(agent="fleet")).ledger)
     assert [message["type"] for message in exchange().messages(ended)] == ["Heartbeat", "GetStatus"]
     assert [message["type"] for message in one.messages(ended)] == ["ReleaseBudget", "GetStatus"]
@@ -65,7 +75,7 @@ def test_before_the_first_answer_a_refusal_says_why_nothing_may_go_on_and_later_
     other = one.heard(ASKED, [refusal("unknown_fleet")], START)
     assert other is not None
     assert other.stopped == "it refuses: why: unknown_fleet"
-    one.heard(ASKED, [status(20, 1_500)], START)
+    hear(one, status(20, 1_500))
     assert one.heard(ASKED, [refusal("unauthenticated")], START) is None
 
 
@@ -91,7 +101,7 @@ def test_what_stops_the_account_stops_the_fleet_but_for_what_its_own_budget_is_t
 @pytest.mark.parametrize("code", ["unknown_agent", "already_released"])
 def test_an_account_that_is_not_open_stops_the_fleet_whenever_that_is_heard(code: str) -> None:
     one = exchange()
-    one.heard(ASKED, [status(20, 1_500)], START)
+    hear(one, status(20, 1_500))
     heard = one.heard(ASKED, [refusal(code)], START)
     assert heard is not None
     assert heard.stopped == f"the account is not open there (why: {code})"
@@ -105,6 +115,7 @@ def test_a_draw_that_the_parent_refuses_is_settled_and_the_next_one_asks_for_wha
     heard = one.heard(sent, [{"ok": {}}, refusal("pool_exhausted", available={"tokens": 700}), status(9, 1_000)], START)
     assert heard is not None
     core.given(heard)
+    one.recorded(heard)
     one.rules.want((5_000, None, None))
     assert one.wish(child_state_of(core.ledger), LATER) == d.AskDraw(amount=Amounts(700), id="~draw-2")
 

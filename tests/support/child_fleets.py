@@ -13,6 +13,7 @@ from typing import Any
 from tallystick import Fleet
 from tallystick.delegation.child_state import child_state_of
 from tallystick.events.log.store import open_store
+from tallystick.events.state.delegation import NOT_ASKED
 from tests.support.few_prices import prices_for
 
 SETTLED_SECONDS = 60
@@ -40,7 +41,7 @@ def settle(fleet: Fleet) -> None:
     ledger, until = fleet._manager.ledger, time.monotonic() + SETTLED_SECONDS
     while time.monotonic() < until:
         at = child_state_of(ledger)
-        if at.asked is None and at.span is None and not any(at.unreported) and ledger.stopped_above is None:
+        if at.asked is None and at.span is None and not any(at.unreported) and ledger.stopped_above != NOT_ASKED:
             return
         time.sleep(0.05)
     raise TimeoutError(f"still under way: {child_state_of(ledger)}, {ledger.stopped_above}")

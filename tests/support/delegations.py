@@ -139,6 +139,7 @@ class World:
         if command is not None:
             answer = self.nodes[n].record(command, self.now)
             assert "ok" in answer, answer
+            self.exchanges[n].recorded(command)
 
     def work(self, n: int) -> None:
         """The agents of a child are given budget, hold, and use more than they were given now and then."""
