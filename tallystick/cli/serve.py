@@ -17,7 +17,7 @@ import structlog
 from tallystick.cli.common import Settings, config_option, prices_option, reading, settings_for, store_option
 from tallystick.config.errors import ConfigError
 from tallystick.events.log.restoring import Opened, open_ledger
-from tallystick.events.log.store import NoFleet, Store, open_store
+from tallystick.events.log.store import NoFleet, Store, WriterPresent, open_store
 from tallystick.events.log.store_place import is_postgres, shown
 from tallystick.fleet import Fleet
 
@@ -240,8 +240,12 @@ def _served(store_url: str, files: Files, *, standby: bool, address: str) -> Ite
     if standby:
         with reading(store_url) as store:
             settings_for(store, files.config, files.prices)  # a mistake in them is said now, and not at a takeover
-    with sharing(store_url, address, lambda store, begun: _opened(store, files, begun), standby=standby) as shared:
-        yield Served(shared.fleet, shared.to_writer)
+    try:
+        with sharing(store_url, address, lambda store, begun: _opened(store, files, begun), standby=standby) as shared:
+            yield Served(shared.fleet, shared.to_writer)
+    except WriterPresent as error:
+        text = f"{error}; stop that process, or stand by for it: tallystick serve --standby"
+        raise click.ClickException(text) from None
 
 
 def _opened(store: Store, files: Files, begun: Opened | None = None) -> Fleet:

@@ -121,7 +121,8 @@ class HandOver:
             role = identity.caller.role
             return refused("access_denied", f"the role {role} may not hand over; operator may", role=role)
         if self._elsewhere is None:
-            return refused("no_standby", "this fleet is kept on this machine: one in PostgreSQL may have standbys")
+            text = "this server has no standbys: only tallystick serve of a fleet in PostgreSQL may have some"
+            return refused("no_standby", text)
         try:
             writer = await self._elsewhere.hand_over()
         except NotHandedOver as error:

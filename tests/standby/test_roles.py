@@ -214,6 +214,12 @@ def test_there_is_no_standby_of_a_fleet_that_does_not_exist(url: str) -> None:
     assert "there is no fleet at postgresql://" in result.output
 
 
+def test_a_server_that_finds_a_writer_says_that_it_may_stand_by(url: str) -> None:
+    with Fleet.open(url, notify=False):
+        result = CliRunner().invoke(main, ["serve", "--store", url, "--port", "0"])
+    assert (result.exit_code, "or stand by for it: tallystick serve --standby" in result.output) == (1, True)
+
+
 def test_a_hand_over_is_refused_where_there_is_no_writer_to_order_it(url: str) -> None:
     for store, code, said in (
         ("sqlite:///f.db", 2, "found the store sqlite:///f.db, allowed is one in PostgreSQL"),
