@@ -73,8 +73,9 @@ large: install ## prove fleets of 10,000 levels, 10,000 dependencies, 100,000 ch
 overload: install ## let 64 clients ask a served fleet 10,000 times for more than there is, while it is killed
 	$(BIN)/python -m pytest -n 0 -s -m http_load
 
-cluster: install ## kill a worker, stop and lose a machine of three, with 300 fleets under load
+cluster: install ## kill a worker, stop and lose a machine of three, with 300 fleets under load; the how-to of clusters
 	TALLYSTICK_CLUSTER_FLEETS=300 $(BIN)/python -m pytest -n 0 -o log_cli=true -o log_cli_level=INFO tests/cluster
+	$(BIN)/python -m pytest -n 0 -m cluster tests/docs
 
 soak: install ## serve for MINUTES (30) at half of what can be served, and show memory and latency by the minute
 	$(BIN)/python -m benchmarks.soak $(MINUTES)

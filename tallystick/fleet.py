@@ -2,13 +2,14 @@
 views of its own log, and keeps together with its parent where its total comes from one.
 """
 
+import datetime as dt
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from tallystick.actors.errors import NOT_NOW
 from tallystick.actors.runtime import fleet
 from tallystick.actors.runtime.manager_actor import HaltNow, SnapshotNow
-from tallystick.actors.runtime.messages import MANAGER, Envelope
+from tallystick.actors.runtime.messages import ENFORCER, MANAGER, Envelope
 from tallystick.actors.runtime.pending import Pending
 from tallystick.actors.runtime.reports import MakeReporter
 from tallystick.events import messages as c
@@ -90,6 +91,18 @@ class Fleet(Interface, fleet.Fleet):
     def retry_after(self, error: dict[str, Any]) -> float:
         """A full queue is empty again in a moment; a store that is away may be so for longer."""
         return 0.0 if error["code"] == "busy" else float(error["retry_after_seconds"])
+
+    @property
+    def due_at(self) -> dt.datetime | None:
+        """When something is to be done next that no message asks for; None where there is nothing.
+
+        A hold, a lease, a window, a wait or the day ends, or an alert is to be sent.
+
+        Regular rebalancing apart: a fleet that no one asks does without it.
+        """
+        if self._sender is not None and self._sender.is_busy:
+            return self._clock.now()
+        return self._timekeeper.due_at((MANAGER, ENFORCER))
 
     def keep_snapshot(self) -> None:
         """Keep the state beside the log soon, so that the next opening reads only what follows."""

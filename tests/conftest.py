@@ -41,6 +41,14 @@ def _own_runtime_directory() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_priority() -> Iterator[None]:
+    """A command that gives way to a running fleet would keep the process of the tests behind all others for good."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("os.nice", lambda _: 0, raising=False)
+        yield
+
+
 @pytest.fixture
 def clock() -> ManualClock:
     return ManualClock(START)

@@ -61,6 +61,11 @@ class AlertSender:
             self._under_way -= 1
             self._changed.notify_all()
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether an alert is on its way."""
+        return self._under_way > 0
+
     def rest(self, timeout: float) -> bool:
         """Wait until nothing is under way; False where something still is after ``timeout`` seconds."""
         with self._changed:

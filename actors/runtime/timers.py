@@ -54,6 +54,11 @@ class Timekeeper:
         with self._changed:
             self._changed.notify()
 
+    def due_at(self, names: Sequence[str]) -> dt.datetime | None:
+        """When the first of some actors wants to be woken."""
+        wishes = (self._wishes.get(name) for name in names)
+        return min((at for at in wishes if at is not None), default=None)
+
     def advance(self, until: dt.datetime, rest: Callable[[], None]) -> None:
         """Fire what is due up to ``until``, one after the other, each after the fleet has come to ``rest``."""
         assert isinstance(self._clock, ManualClock), "only a clock of your own can be moved"

@@ -58,6 +58,8 @@ class PostgresStore:
         self._database = shared(self._place)
         self.sources = PostgresSources(self._database, self._place, self._fenced)
         self._lease: Lease | None = None
+        self.written = 0
+        """The newest position that was written by this one; 0 before it has written."""
         self._closed = threading.Event()
         try:
             if writer:
@@ -93,6 +95,7 @@ class PostgresStore:
                     raise StoreError(f"{self.named} was closed, and the database is away: {why(error)}") from error
             except psycopg.Error as error:
                 raise StoreError(f"{self.named} could not be written: {why(error)}") from error
+        self.written = records[-1].position
         self._database.notifier.committed(lease.fleet)
 
     def fill(self, records: Iterable[Record], count: int) -> None:

@@ -11,7 +11,6 @@ from tallystick.cli.common import config_option, json_option, json_text, prices_
 from tallystick.cli.key import KEY_BYTES, KEY_PREFIX
 from tallystick.cli.send import this_user
 from tallystick.events import messages as c
-from tallystick.events.log.store import open_store
 from tallystick.fleet import Fleet
 
 _MISSING: Final = "fleets in PostgreSQL need more packages: pip install 'tallystick[postgres]'"
@@ -69,7 +68,7 @@ def create(
         raise click.BadParameter(f"found {name[:100]!r}, allowed is {NAMES_ALLOWED}", param_hint="'NAME'")
     if database.has(name):
         raise click.ClickException(f"the fleet {name} is there already, in {database.named}")
-    store = open_store(database.url_of(name), writer=True)
+    store = database.writer(name)
     try:
         settings = settings_for(store, config_file, prices_file)
     except BaseException:
@@ -77,6 +76,7 @@ def create(
         raise
     with Fleet.open(store, settings.config, settings.prices) as opened:
         secret = None if without_key else _first_key(opened)
+    database.say_closed(name, store.epoch, opened.due_at)
     if as_json:
         click.echo(json_text({"fleet": name, "key": secret}))
         return

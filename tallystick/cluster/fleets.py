@@ -1,15 +1,18 @@
 """The fleets of a database: which there are, and where each is."""
 
+import datetime as dt
 import re
 from typing import Final
 
 import psycopg
 from psycopg.sql import SQL, Identifier
 
+from tallystick.cluster.due import DueTimes
 from tallystick.events.log.postgres_place import PostgresPlace, place_of
 from tallystick.events.log.postgres_tables import EVENTS, Connection, connect
 from tallystick.events.log.store_contract import StoreError
 from tallystick.events.log.store_place import is_postgres
+from tallystick.events.log.store_postgres import PostgresStore
 
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 NAMES_ALLOWED: Final = (
@@ -37,12 +40,33 @@ class Database:
         if re.search(r"[?&]fleet=", url):
             raise StoreError("the store of a cluster is a database: name it without fleet=…")
         self.url = url
-        self._place: PostgresPlace = place_of(url)
-        self.named = self._place.named
+        self.place: PostgresPlace = place_of(url)
+        self.named = self.place.named
 
     def url_of(self, fleet: str) -> str:
         """The URL of a fleet's log."""
         return f"{self.url}{'&' if '?' in self.url else '?'}fleet={fleet}"
+
+    def writer(self, fleet: str) -> PostgresStore:
+        """A fleet's log, to be written.
+
+        Raises:
+            WriterPresent: another process writes it, and goes on.
+            StoreError: the database cannot be reached, or refuses.
+        """
+        return PostgresStore(self.url_of(fleet), writer=True)
+
+    def say_closed(self, fleet: str, epoch: int, due_at: dt.datetime | None) -> None:
+        """Say when a fleet that the writer of an epoch has closed has something to do by itself; None for never.
+
+        Raises:
+            StoreError: the database cannot be reached, or refuses.
+        """
+        times = DueTimes(self.place)
+        try:
+            times.closed(fleet, epoch, due_at)
+        finally:
+            times.close()
 
     def has(self, fleet: str) -> bool:
         """Whether a fleet was created.
@@ -73,7 +97,7 @@ class Database:
             raise self._failed(error) from error
 
     def _connect(self) -> Connection:
-        return connect(self._place)
+        return connect(self.place)
 
     def _failed(self, error: Exception) -> StoreError:
         return StoreError(f"{self.named} cannot be reached: {next(iter(str(error).splitlines()), '')}")

@@ -170,7 +170,7 @@ def names() -> list[str]:
 
 def places() -> list[Place]:
     """Where the shards and fronts are. One that does not answer has a problem that says so."""
-    asked = {name: _asked(name) for name in names() if name != STARTER}
+    asked = {name: actor.place.remote() for name, actor in _there(names()).items() if name != STARTER}
     found = []
     for name, place in asked.items():
         try:
@@ -217,9 +217,9 @@ def _resize(found: Settings, wanted: Settings) -> None:
     ray.kill(_starter())
     _new_starter(wanted)
     _get(_starter().look.remote(), START_SECONDS)
-    for name in names():
+    for name, actor in _there(names()).items():
         if name != STARTER:
-            _get(ray.get_actor(name).resize.remote(wanted.shards), START_SECONDS)
+            _get(actor.resize.remote(wanted.shards), START_SECONDS)
     _end([shard_name(number) for number in range(wanted.shards, found.shards)])
 
 
@@ -238,13 +238,14 @@ def _answered(name: str, until: float) -> Place:
         ClusterError: it does not within the time.
     """
     try:
-        return _decode_place(_get(_asked(name), max(1.0, until - time.monotonic())))
-    except (GetTimeoutError, RayError) as error:
+        actor: Any = ray.get_actor(name)
+        return _decode_place(_get(actor.place.remote(), max(1.0, until - time.monotonic())))
+    except (GetTimeoutError, RayError, ValueError) as error:
         raise ClusterError(f"{name} did not start: {_first_line(error)}") from error
 
 
 def _end(ended: list[str]) -> None:
-    actors = [ray.get_actor(name) for name in ended]
+    actors = list(_there(ended).values())
     closing: list[Any] = [actor.close.remote() for actor in actors]
     if closing:
         ray.wait(closing, num_returns=len(closing), timeout=CLOSE_SECONDS)
@@ -252,9 +253,13 @@ def _end(ended: list[str]) -> None:
         ray.kill(actor)
 
 
-def _asked(name: str) -> Any:
-    actor: Any = ray.get_actor(name)
-    return actor.place.remote()
+def _there(wanted: list[str]) -> dict[str, Any]:
+    """The actors of these names. One that was ended just now is still named for a while, and is none."""
+    found = {}
+    for name in wanted:
+        with contextlib.suppress(ValueError):
+            found[name] = ray.get_actor(name)
+    return found
 
 
 def _get(call: Any, seconds: float) -> Any:

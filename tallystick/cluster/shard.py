@@ -7,38 +7,55 @@ from typing import Any, Final
 import structlog
 from starlette.responses import Response
 
+from tallystick.actors.runtime.clock import SystemClock
+from tallystick.cluster.due import DueTimes
 from tallystick.cluster.exchange import Exchange, Session
 from tallystick.cluster.fleets import Database
 from tallystick.cluster.frames import Ask, to_shard
 from tallystick.cluster.hosted import Hosted, UnknownFleet, host, open_fleet
 from tallystick.cluster.places import shard_of
+from tallystick.cluster.waking import SOON, Now, Waking
 from tallystick.config.errors import ConfigError
 from tallystick.events.log.broken_chain import BrokenChain
 from tallystick.events.log.store_contract import StoreError, WriterPresent
 from tallystick.http.answers import refused
+from tallystick.http.views.limit import ReaderLimit
 
 IDLE_SECONDS: Final = 300.0
-"""A fleet that was not asked for so long is closed, unless it has something to do by itself."""
+"""A fleet that was not asked for so long is closed, unless it has something to do by itself soon."""
+WOKEN_SECONDS: Final = 5.0
+"""A fleet that was opened for what it does by itself stays open for so long at least."""
 OPENING_SECONDS: Final = 15.0
 """How long a request waits until its fleet is open."""
 SNAPSHOT_EVERY: Final = 5_000
 """So many events are read at most when a fleet is opened anew after its shard has failed."""
+READERS: Final = 8
+"""So many processes read logs for views at most, of all fleets of a shard: each holds the state of one."""
 _OPENERS: Final = 8
 _AGAIN_SECONDS: Final = 0.3
 _LOOK_SECONDS: Final = 1.0
 _SESSION_SECONDS: Final = 30.0
 """A front that has not asked for answers for so long has gone."""
+_CLOCK: Final = SystemClock()
 log = structlog.get_logger("tallystick.shard")
 
 
 class Shard:
     """The fleets of one number out of ``shards``. All of it runs in one event loop; fleets have threads of their own.
 
-    ``keys_needed``: without a key nothing is let in, also where a fleet has none.
+    ``keys_needed``: without a key nothing is let in, also where a fleet has none. ``now``: what is due is compared
+    with.
     """
 
     def __init__(
-        self, number: int, shards: int, database: Database, *, keys_needed: bool, idle_seconds: float = IDLE_SECONDS
+        self,
+        number: int,
+        shards: int,
+        database: Database,
+        *,
+        keys_needed: bool,
+        idle_seconds: float = IDLE_SECONDS,
+        now: Now = _CLOCK.now,
     ) -> None:
         self.number, self.shards = number, shards
         self._database, self._keys_needed, self._idle_seconds = database, keys_needed, idle_seconds
@@ -47,6 +64,9 @@ class Shard:
         self._closing: dict[str, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._openers = ThreadPoolExecutor(_OPENERS, thread_name_prefix="opener")
+        self._reader_limit = ReaderLimit(READERS)
+        self._due, self._now = DueTimes(database.place), now
+        self.waking = Waking(self._due, self._is_ours, self._wake, now, self._openers)
         self._looking = asyncio.get_running_loop().create_task(self._look_again_and_again())
 
     # --- what fronts call ---------------------------------------------------------------------------------------------
@@ -88,10 +108,12 @@ class Shard:
     async def close(self) -> None:
         """Close all fleets: what they have taken is finished."""
         self._looking.cancel()
+        await self.waking.close()
         for name in list(self._open):
             self._close(name)
         await asyncio.gather(*self._closing.values())
         self._openers.shutdown()
+        self._due.close()
 
     # --- requests -----------------------------------------------------------------------------------------------------
 
@@ -159,8 +181,8 @@ class Shard:
         until = loop.time() + OPENING_SECONDS
         while True:
             try:
-                fleet = await loop.run_in_executor(self._openers, open_fleet, self._database, name)
-                return host(name, fleet, self._keys_needed)
+                opened = await loop.run_in_executor(self._openers, open_fleet, self._database, self._due, name)
+                return host(name, opened, self._due, self._reader_limit, self._keys_needed)
             except BaseException as error:
                 if isinstance(error, WriterPresent) and loop.time() < until:
                     # The shard that it moves from closes it, or its lease ends.
@@ -170,6 +192,16 @@ class Shard:
                 # So that not every request opens it again where that fails.
                 loop.call_later(_AGAIN_SECONDS, self._open.pop, name, None)
                 raise
+
+    async def _wake(self, name: str) -> None:
+        """Open a fleet for what it has to do by itself.
+
+        Raises:
+            UnknownFleet, StoreError, BrokenChain, ConfigError: it cannot be opened.
+        """
+        if name not in self._open:
+            hosted = await self._hosted(name)
+            hosted.used_at = asyncio.get_running_loop().time() - self._idle_seconds + WOKEN_SECONDS
 
     def _close(self, name: str) -> None:
         opening = self._open.pop(name)
@@ -191,13 +223,13 @@ class Shard:
 
     def _look(self) -> None:
         """Close what has ended, is idle or has moved, and forget fronts that have gone."""
-        now = asyncio.get_running_loop().time()
+        now, soon = asyncio.get_running_loop().time(), self._now() + SOON
         for name, opening in list(self._open.items()):
             if not _is_open(opening):
                 continue
             hosted = opening.result()
             hosted.keep_snapshot(SNAPSHOT_EVERY)
-            is_idle = not hosted.in_use and now - hosted.used_at > self._idle_seconds
+            is_idle = not hosted.in_use and now - hosted.used_at > self._idle_seconds and not hosted.is_due(soon)
             if hosted.has_ended or is_idle or not self._is_ours(name):
                 log.info("closing", fleet=name, halted=hosted.fleet.halted)
                 self._close(name)

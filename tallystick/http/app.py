@@ -38,6 +38,7 @@ from tallystick.http.session_endpoint import SessionEndpoint
 from tallystick.http.static_files import StaticFiles
 from tallystick.http.stream import Streams
 from tallystick.http.views.endpoints import view
+from tallystick.http.views.limit import ReaderLimit
 from tallystick.http.views.readers import Readers
 
 if TYPE_CHECKING:
@@ -90,10 +91,16 @@ class Service:
     servers of the fleet, where it has any.
     """
 
-    def __init__(self, fleet: Served, access: Access, elsewhere: Elsewhere | None = None) -> None:
+    def __init__(
+        self,
+        fleet: Served,
+        access: Access,
+        elsewhere: Elsewhere | None = None,
+        reader_limit: ReaderLimit | None = None,
+    ) -> None:
         self.fleet, self.access, self.measures = fleet, access, access.measures
         self.elsewhere = elsewhere
-        self.readers = Readers(fleet.store, log_time=fleet.log_time)
+        self.readers = Readers(fleet.store, log_time=fleet.log_time, limit=reader_limit)
         self.stopping = asyncio.Event()
         reader = LogReader(fleet.records)
         self.events, self.streams = Events(reader), Streams(reader, self.stopping, self.measures)
@@ -257,21 +264,23 @@ def application(
     Must be made in the event loop that will run it.
     """
     access = Access(fleet.access, Measures(), tokens)
-    gate, service = _gate(fleet, access, elsewhere)
+    gate, service = _gate(Service(fleet, access, elsewhere))
     return RequestsLog(Guard(gate, hosts), service.measures), service
 
 
-def inner_application(fleet: Served, *, keys_needed: bool) -> tuple[ASGIApp, Service]:
+def inner_application(fleet: Served, *, keys_needed: bool, reader_limit: ReaderLimit) -> tuple[ASGIApp, Service]:
     """`application` for a server in front of it that has looked at the request's ``Host`` and ``Origin``.
 
-    ``keys_needed``: without a key nothing is let in, also where the fleet has none.
+    ``keys_needed``: without a key nothing is let in, also where the fleet has none. ``reader_limit``: of all fleets
+    that the process serves.
     """
-    gate, service = _gate(fleet, Access(fleet.access, Measures(), keys_needed=keys_needed))
+    access = Access(fleet.access, Measures(), keys_needed=keys_needed)
+    gate, service = _gate(Service(fleet, access, reader_limit=reader_limit))
     return RequestsLog(gate, service.measures), service
 
 
-def _gate(fleet: Served, access: Access, elsewhere: Elsewhere | None = None) -> tuple[ASGIApp, Service]:
-    service = Service(fleet, access, elsewhere)
+def _gate(service: Service) -> tuple[ASGIApp, Service]:
+    access, elsewhere = service.access, service.elsewhere
     sessions = SessionEndpoint(access, keeps_key=elsewhere is not None)
     register_url_convertor("message", MessageName())
     files = StaticFiles()

@@ -67,6 +67,7 @@ class SharedFleet:
         """Where this is the writer."""
         self.followed: Followed | None = None
         """Where this is a standby. While the role changes, it is neither."""
+        self._stored: Callable[[], int] = lambda: 0
         self.writer: WriterSeen | None = None
         """Who has the writer's place, where it is another."""
         self.broken: str | None = None
@@ -100,13 +101,15 @@ class SharedFleet:
             if followed is not None:
                 followed.stop()
                 begun = followed.begun(store)
+            last = store.last()
         except BaseException:
             store.close()
             raise
-        position = 0 if begun is None else begun.ledger.position
+        position, found = 0 if begun is None else begun.ledger.position, 0 if last is None else last.position
         fleet = self._open_fleet(store, begun)
         fleet.records.follow(self.records.publish)
         self.access.current = fleet.access
+        self._stored = lambda: max(found, store.written)
         self.writer, self.fleet = None, fleet
         self._tell()
         # What was recorded while it was opened; who has it already passes it by.
@@ -147,10 +150,12 @@ class SharedFleet:
 
     @property
     def log_seen(self) -> LogSeen | None:
-        """How far it is, in either role; None while the role changes."""
+        """How far it is, in either role; None while the role changes. A writer is no further than what is stored: a
+        standby waits for the position, and what was only decided may never come.
+        """
         fleet, followed = self.fleet, self.followed
         if fleet is not None:
-            return LogSeen(fleet.position)
+            return LogSeen(self._stored())
         return None if followed is None else LogSeen(followed.position, followed.age_seconds)
 
     @property

@@ -1,9 +1,6 @@
 """A front and shards, whose fleets are in PostgreSQL: what a client of a fleet beneath its name sees."""
 
-import asyncio
 import secrets
-from collections.abc import Awaitable, Callable
-from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -11,11 +8,9 @@ from click.testing import CliRunner
 from tallystick.cli.main import main
 from tallystick.cluster.places import shard_of
 from tests.support import postgres
-from tests.support.local_cluster import LocalCluster
+from tests.support.local_cluster import OPEN, LocalCluster, beneath, create, play
 
-Story = Callable[[LocalCluster], Awaitable[None]]
 REPORT = {"type": "ReportUsage", "agent": "a-1", "usage": {"tokens": 5}}
-OPEN = {"type": "AllocateBudget", "agent": "a-1", "budget": {"tokens": 1_000}, "id": "open"}
 
 
 @pytest.fixture(scope="module")
@@ -23,27 +18,6 @@ def url() -> str:
     server, name = postgres.shared(), f"fleets-{secrets.token_hex(4)}"
     server.new_database(name)
     return server.url(name).partition("&fleet")[0]
-
-
-def create(url: str, name: str, *options: str) -> str:
-    done = CliRunner().invoke(main, ["fleet", "create", name, "--store", url, *options])
-    assert done.exit_code == 0, done.output
-    return done.output.splitlines()[-1]
-
-
-def play(url: str, story: Story, **settings: Any) -> None:
-    async def played() -> None:
-        cluster = LocalCluster(url, **settings)
-        try:
-            await story(cluster)
-        finally:
-            await cluster.close()
-
-    asyncio.run(played())
-
-
-def beneath(name: str) -> str:
-    return f"/v1/fleets/{name}/v1"
 
 
 def test_a_fleet_beneath_its_name_answers_as_a_server_of_its_own(url: str) -> None:

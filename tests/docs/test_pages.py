@@ -2,6 +2,8 @@
 
 import re
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from itertools import pairwise
@@ -12,6 +14,7 @@ import pytest
 from tests.support.pages import BY_HAND, PAGES, PROJECT, Block, as_said, blocks, run_console, run_python, typed
 from tests.support.postgres import PostgresServer, running
 from tests.support.prepared import prepared_commands
+from tests.support.ray_cluster import needed
 
 LANGUAGES = {"python", "output", "console", "text", "json", "yaml"}
 """Blocks of ``text``, ``json`` and ``yaml`` are not run."""
@@ -23,7 +26,13 @@ def name(page: Path) -> str:
     return page.relative_to(PROJECT).as_posix()
 
 
-RUNNING = [page for page in PAGES if any(block.language in ("python", "console") for block in blocks(page))]
+SLOW = "docs/how-to/run-many-fleets.md"
+"""Starts a cluster, three times: `make cluster` runs it."""
+RUNNING = [
+    pytest.param(page, marks=[pytest.mark.cluster] if name(page) == SLOW else [])
+    for page in PAGES
+    if any(block.language in ("python", "console") for block in blocks(page))
+]
 
 
 @pytest.fixture(scope="session")
@@ -40,6 +49,18 @@ def own_server() -> Iterator[PostgresServer]:
         yield server
 
 
+@pytest.fixture
+def own_ray(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """For the page that starts Ray: it finds and ends none that runs beside it."""
+    needed()
+    # Its sockets are in there, and their paths are short.
+    with tempfile.TemporaryDirectory(prefix="ts-", ignore_cleanup_errors=True) as folder:
+        monkeypatch.setenv("RAY_TMPDIR", folder)
+        yield
+        # Where the page did not get to its end. Otherwise, none is there.
+        subprocess.run([sys.executable, "-m", "tallystick", "cluster", "down"], capture_output=True, check=False)
+
+
 @pytest.mark.parametrize("page", RUNNING, ids=name)
 def test_a_page_does_what_it_says(
     page: Path, tmp_path: Path, prepared: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
@@ -53,6 +74,8 @@ def test_a_page_does_what_it_says(
         server = request.getfixturevalue("own_server")
         monkeypatch.setenv("PGHOST", str(server.folder))
         monkeypatch.setenv("PGUSER", "tests")
+    if name(page) == SLOW:
+        request.getfixturevalue("own_ray")
     found = blocks(page)
     for block, after in pairwise([*found, Block("", "", 0)]):
         if block.language == "python":
@@ -65,7 +88,7 @@ def test_a_page_does_what_it_says(
 
 def minds_processes(page: Path) -> bool:
     """Whether a page leaves a command running and goes on beside it, or limits what a process may do."""
-    signs = (" &\n", "kill ", "ulimit ")
+    signs = (" &\n", "kill ", "ulimit ", "cluster up")
     return any(sign in block.text for block in blocks(page) for sign in signs if block.language == "console")
 
 

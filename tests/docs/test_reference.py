@@ -14,6 +14,7 @@ import yaml
 
 from tallystick.actors.runtime.fleet import Fleet
 from tallystick.cli.main import main
+from tallystick.cluster.fleets import Database
 from tallystick.config.conditions import Condition
 from tallystick.config.errors import ConditionError
 from tallystick.config.grammar import GRAMMAR
@@ -312,6 +313,7 @@ def test_the_tables_of_postgresql_are_those_that_are_described() -> None:
     servers = Servers(url)
     servers.say("http://server", None, 0)
     servers.close()
+    Database(url.partition("&fleet")[0]).say_closed("described", 1, None)
     body = re.split(r"^## ", text_of("store.md").partition("## Tables in PostgreSQL")[2], flags=re.MULTILINE)[0]
     query = "SELECT column_name::text FROM information_schema.columns WHERE table_name = %s ORDER BY ordinal_position"
     described = {table: [names(row[0])[0] for row in rows(text)] for table, text in sections(body, 4).items()}

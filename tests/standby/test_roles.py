@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import secrets
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from click.testing import CliRunner
 from tallystick import Fleet
 from tallystick.cli.main import main
 from tallystick.cli.serve import Files, _opened
+from tallystick.events.log import store_postgres
+from tallystick.events.log.postgres_appending import write
 from tallystick.events.log.postgres_servers import Servers
 from tallystick.events.log.restoring import Opened, open_ledger
 from tallystick.events.log.store import Store, open_store
@@ -149,6 +152,29 @@ def test_what_waits_for_a_writer_goes_to_the_one_that_takes_over(url: str, membe
     assert (answer.status, answer.json["remaining"]) == (200, {"tokens": 9})
     assert "x-tallystick-age-seconds" not in answer.headers, "it is the writer's answer"
     assert standby.writes
+
+
+def test_the_position_of_a_writer_is_what_is_stored_and_not_what_was_only_decided(
+    members: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = members(standby=False)
+    writer.fleet.fleet.ask({"type": "AllocateBudget", "agent": "a", "budget": {"tokens": 10}})
+    before, begun, away = writer.fleet.log_seen.position, threading.Event(), threading.Event()
+
+    def waits(*args: Any) -> None:
+        begun.set()
+        assert away.wait(60)
+        write(*args)
+
+    monkeypatch.setattr(store_postgres, "write", waits)
+    asking = threading.Thread(target=writer.ask, args=("/v1/report-usage", {"agent": "a", "usage": {"tokens": 1}}))
+    asking.start()
+    assert begun.wait(60)
+    assert writer.fleet.fleet.position > before, "it is decided"
+    assert writer.fleet.log_seen.position == before
+    away.set()
+    asking.join()
+    assert writer.fleet.log_seen.position > before
 
 
 def test_a_server_whose_log_does_not_follow_what_it_has_ends(members: Any) -> None:

@@ -2,15 +2,19 @@
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
+from click.testing import CliRunner
 from starlette.types import Message
 
+from tallystick.cli.main import main
 from tallystick.cluster.fleets import Database
 from tallystick.cluster.front import Front
 from tallystick.cluster.link import Link, ShardGone
 from tallystick.cluster.shard import IDLE_SECONDS, Shard
+
+OPEN = {"type": "AllocateBudget", "agent": "a-1", "budget": {"tokens": 1_000}, "id": "open"}
 
 
 class Calls:
@@ -55,9 +59,9 @@ class LocalCluster:
     """``count`` shards on a database, and a front. Made in the event loop that runs it."""
 
     def __init__(
-        self, url: str, count: int = 2, *, keys_needed: bool = False, idle_seconds: float = IDLE_SECONDS
+        self, url: str, count: int = 2, *, keys_needed: bool = False, idle_seconds: float = IDLE_SECONDS, **more: Any
     ) -> None:
-        self._database, self._more = Database(url), {"keys_needed": keys_needed, "idle_seconds": idle_seconds}
+        self._database, self._more = Database(url), {"keys_needed": keys_needed, "idle_seconds": idle_seconds, **more}
         self.calls: list[Calls] = []
         self._links: dict[int, Link] = {}
         for _ in range(count):
@@ -66,7 +70,7 @@ class LocalCluster:
 
     def add(self, count: int) -> None:
         """One shard more; there are ``count`` from now on."""
-        shard = Shard(len(self.calls), count, self._database, **self._more)  # type: ignore[arg-type]
+        shard = Shard(len(self.calls), count, self._database, **self._more)
         self.calls.append(Calls(shard))
         for calls in self.calls:
             calls.shard.resize(count)
@@ -114,3 +118,31 @@ class LocalCluster:
         scope = {"type": "http", "method": method, "scheme": "http", "path": path, "query_string": query.encode()}
         await self.front.app({**scope, "headers": headers, "client": ("127.0.0.1", 5), "server": None}, receive, send)
         return answer
+
+
+def create(url: str, name: str, *options: str) -> str:
+    """Create a fleet; its key, where it has one."""
+    done = CliRunner().invoke(main, ["fleet", "create", name, "--store", url, *options])
+    assert done.exit_code == 0, done.output
+    return done.output.splitlines()[-1]
+
+
+Story = Callable[[LocalCluster], Awaitable[None]]
+
+
+def play(url: str, story: Story, **settings: Any) -> None:
+    """Run a story in a cluster that ends with it."""
+
+    async def played() -> None:
+        cluster = LocalCluster(url, **settings)
+        try:
+            await story(cluster)
+        finally:
+            await cluster.close()
+
+    asyncio.run(played())
+
+
+def beneath(name: str) -> str:
+    """Where the endpoints of a fleet are."""
+    return f"/v1/fleets/{name}/v1"

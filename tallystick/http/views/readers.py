@@ -13,6 +13,7 @@ import structlog
 
 from tallystick.events.log.store import Store
 from tallystick.events.log.store_place import is_in_memory
+from tallystick.http.views.limit import ReaderLimit
 from tallystick.http.views.reader import LOG_TIME, STORE_VARIABLE, Question, Reader
 
 ANSWER_MAX: Final = 64 * 1024 * 1024
@@ -113,6 +114,21 @@ class _InProcess:
             await process.wait()
 
 
+class _Limited:
+    """A reader that runs where there is place for it."""
+
+    def __init__(self, reader: _InProcess, limit: ReaderLimit) -> None:
+        self._reader, self._limit = reader, limit
+
+    async def ask(self, line: bytes) -> bytes:
+        async with self._limit.place_for(self._reader):
+            return await self._reader.ask(line)
+
+    async def close(self) -> None:
+        self._limit.forget(self._reader)
+        await self._reader.close()
+
+
 class _Queued:
     """One reader and those who wait for it: it answers one question at a time."""
 
@@ -151,13 +167,21 @@ class _Queued:
         await self._reader.close()
 
 
-class Readers:
-    """The readers of one store. Must be made in the event loop that asks them."""
+def _reader_of(store: Store, limit: ReaderLimit | None, *, log_time: bool) -> _Answering:
+    if is_in_memory(store.url):
+        return _InThread(store, log_time=log_time)
+    reader = _InProcess(store, log_time=log_time)
+    return reader if limit is None else _Limited(reader, limit)
 
-    def __init__(self, store: Store, *, log_time: bool) -> None:
-        kind = _InThread if is_in_memory(store.url) else _InProcess
-        self._present = _Queued(kind(store, log_time=log_time))
-        self._past = _Queued(kind(store, log_time=log_time))
+
+class Readers:
+    """The readers of one store. Must be made in the event loop that asks them.
+
+    ``limit``: how many run at the same time, of these and of other stores.
+    """
+
+    def __init__(self, store: Store, *, log_time: bool, limit: ReaderLimit | None = None) -> None:
+        self._present, self._past = (_Queued(_reader_of(store, limit, log_time=log_time)) for _ in range(2))
 
     async def ask(self, view: str, at: str | None, asked: Mapping[str, Any]) -> bytes:
         """The answer of a view, now or at a moment: ``{"ok": …}`` or ``{"error": …}`` as bytes.
