@@ -42,6 +42,7 @@ class ServedFleet:
 
     log_time = True
     halted = None
+    parent_answered = None
 
     def __init__(self, store: Store) -> None:
         self.store, self.records, self.access = store, LogFeed(store), NoKeys()

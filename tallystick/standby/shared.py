@@ -5,7 +5,7 @@ import itertools
 import logging
 import secrets
 from collections.abc import Callable, Sequence
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import structlog
 
@@ -26,6 +26,9 @@ from tallystick.standby.followed import Followed
 OpenFleet = Callable[[Store, Opened | None], Fleet]
 """Opens the fleet as the writer of a store, with the state as of its newest record where that is known; the store is
 closed where it fails."""
+if TYPE_CHECKING:
+    from tallystick.delegation.link import Answered
+
 ANSWERED_HERE: Final = (c.GetGlobalStatus, c.GetHolds, c.GetLimits, c.GetStatus, c.ListKeys)
 """Questions that a standby answers itself. What else is asked needs the newest state (`CheckEnforcement`), or what only
 the writer has: specialists, and those who wait."""
@@ -164,6 +167,11 @@ class SharedFleet:
         fleet, followed = self.fleet, self.followed
         of_role = fleet.halted if fleet is not None else None if followed is None else followed.broken
         return self.broken or of_role
+
+    @property
+    def parent_answered(self) -> "Answered | None":
+        """When the fleet that this one's total comes from has answered; only the writer asks it."""
+        return None if self.fleet is None else self.fleet.parent_answered
 
     async def ask_async(
         self,
