@@ -47,7 +47,7 @@ class Delegate(Section, frozen=True):
         scheme, found, rest = self.parent.partition("://")
         if not found or not rest or scheme not in ("http", "https", "sqlite"):
             raise Unfit({("parent",): "the address of a server (https://…), or a store of this machine (sqlite:///…)"})
-        if "@" in rest.partition("/")[0]:
+        if scheme != "sqlite" and "@" in rest:
             raise Unfit({("parent",): "an address without a key: that is in $TALLYSTICK_PARENT_KEY"})
 
 
