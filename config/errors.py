@@ -1,12 +1,15 @@
 """What is wrong with a file of settings, said in one line that a person can act on."""
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
+from typing import Final
 
 KeyPath = tuple[str | int, ...]
 """Where a value stands: keys of maps and numbers (from 0) of list items, from the top of the file."""
 
+_SECRET: Final = re.compile(r"://.*@", re.DOTALL)
 _SHOWN_MAX = 60
 _WORD_MAX = 128
 
@@ -103,7 +106,7 @@ def dotted(path: KeyPath) -> str:
 
 
 def shown(value: object) -> str:
-    """A value as the file has it, short enough for one line."""
+    """A value as the file has it, short enough for one line; an address without user, password and key."""
     match value:
         case None:
             text = "nothing (null)"
@@ -112,7 +115,7 @@ def shown(value: object) -> str:
         case Decimal() | int() | float():
             text = str(value)
         case str():
-            text = f"'{value}'"
+            text = f"'{_SECRET.sub('://***@', value)}'"
         case dict():
             text = "a map"
         case list() | tuple():

@@ -55,7 +55,7 @@ class Delegate(Section, frozen=True):
                 raise Unfit({("parent",): words})
             if scheme == "sqlite" and len(self.parents) > 1:
                 raise Unfit({("parent",): "in a list, addresses of servers that share the parent (https://…)"})
-            if "@" in rest.partition("/")[0]:
+            if scheme != "sqlite" and "@" in rest:
                 raise Unfit({("parent",): "an address without a key: that is in $TALLYSTICK_PARENT_KEY"})
 
     @property

@@ -40,18 +40,20 @@ def compared_with(store: Store, where: str, key: str | None) -> Compared:
     ``key`` is one of that server, which may read its log.
 
     Raises:
-        StoreError: the parent's log cannot be read.
+        StoreError: the parent's log cannot be read, or the fleet is no child.
     """
     last = store.last()
     if last is None:
         raise StoreError("there is nothing to compare: the log is empty")
     fleet, own = identity(store), own_of(decode_event(one.data, one.name) for one in store.read(0, last.position))
+    if own.account is None:
+        raise StoreError("there is nothing to compare: this fleet has had no parent (delegate: in its configuration)")
     chain = Chain()
     if where.startswith(("http://", "https://")):
-        found = handed_of(_events(chain, _served(where.rstrip("/"), key)), own.account or "", fleet)
+        found = handed_of(_events(chain, _served(where.rstrip("/"), key)), own.account, fleet)
     else:
         with closing(open_store(where)) as parent:
-            found = handed_of(_events(chain, parent.read()), own.account or "", fleet)
+            found = handed_of(_events(chain, parent.read()), own.account, fleet)
     result = compared(own, found, fleet)
     if chain.broken is not None:
         result.problems.insert(0, f"the parent's log is not sound: {chain.broken}")

@@ -214,3 +214,17 @@ def test_a_mapping_has_no_lines_but_the_same_errors(mapping: dict[str, object], 
         from_mapping(mapping)
     assert line in str(caught.value)
     assert (caught.value.file, caught.value.line, caught.value.column) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "postgresql://me:s3cret@db/budgets",
+        "https://s3cret@parent.example",
+        "https://me:s3/cret@x:s3cret@parent.example",
+    ],
+)
+def test_what_is_secret_in_an_address_is_not_shown(address: str) -> None:
+    with pytest.raises(ConfigError, match=r"delegate\.parent: found '.*://\*\*\*@") as caught:
+        from_mapping({"delegate": {"parent": address, "account": "team"}})
+    assert "cret" not in str(caught.value) + str(caught.value.found)
