@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from decimal import Decimal
-from types import UnionType
+from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
 import msgspec
@@ -57,7 +57,7 @@ def values(kind: Any) -> st.SearchStrategy[Any]:
     """Values of a kind of setting, from the kind itself."""
     origin, arguments = get_origin(kind), get_args(kind)
     if origin in {UnionType, Union}:
-        return st.none() | values(arguments[0])
+        return st.one_of(*(st.none() if one is NoneType else values(one) for one in arguments))
     if origin is Mapping:
         return st.dictionaries(NAMES, values(arguments[1]), max_size=3)
     if origin is tuple:
@@ -100,7 +100,7 @@ def sections(kind: type[Section]) -> st.SearchStrategy[Section]:
 
 MUST_FIT = (
     *("timezone", "models", "auto_model_selection", "notifications", "circuit_breaker"),
-    "notification_networks",
+    *("notification_networks", "delegate"),
     *("accounts", "limits", "limits_counters_max"),
 )
 FREE = st.fixed_dictionaries(
