@@ -160,8 +160,7 @@ def test_the_store_may_be_named_in_the_environment(url: str) -> None:
         (
             ["--store", "fleet.db"],
             1,
-            "is not a store: allowed are sqlite:///FILE, postgresql://HOST/DATABASE?fleet=NAME and memory:;"
-            " did you mean sqlite:///fleet.db?",
+            "postgresql://HOST/DATABASE?fleet=NAME and memory:; did you mean sqlite:///fleet.db?",
         ),
     ],
 )

@@ -41,6 +41,7 @@ from tallystick.config.settings import (
     WhenTripped,
 )
 from tallystick.config.spelling import misspelled
+from tallystick.config.total_budget import Delegate, DelegateBudget, TotalBudget
 
 NAMES = st.text(st.characters(codec="utf-8", categories=("L", "N", "P")), min_size=1, max_size=8).filter(
     lambda name: misspelled(name) is None
@@ -98,6 +99,8 @@ def sections(kind: type[Section]) -> st.SearchStrategy[Section]:
     return st.fixed_dictionaries(fields).map(fitting)
 
 
+ADDRESSES = NAMES.filter(lambda name: "@" not in name).map("https://{}".format)
+PARENTS = ADDRESSES | NAMES.map("sqlite:///{}".format) | st.lists(ADDRESSES, min_size=1, max_size=3).map(tuple)
 MUST_FIT = (
     *("timezone", "models", "auto_model_selection", "notifications", "circuit_breaker"),
     *("notification_networks", "delegate"),
@@ -149,7 +152,11 @@ def configs(draw: st.DrawFn) -> Config:
     notifications = draw(st.dictionaries(NAMES, st.lists(NAMES, max_size=2).map(tuple), min_size=1, max_size=3))
     notified = draw(st.sampled_from(sorted(notifications)))
     free = draw(FREE)
+    delegate = draw(st.none() | st.builds(Delegate, PARENTS, NAMES, values(DelegateBudget)))
+    if delegate is not None:
+        free["total_budget"] = TotalBudget()
     return Config(
+        delegate=delegate,
         timezone=draw(st.sampled_from(["UTC", "Europe/Zurich", "America/St_Johns"])),
         models={
             alias: Model(draw(NAMES), draw(NAMES), draw(st.sampled_from([None, after])))
