@@ -49,6 +49,14 @@ def _own_priority() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_program_log() -> Iterator[None]:
+    """A server under test that runs in the tests' own process leaves where that process logs as it is."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tallystick.http.server.log_requests", lambda: None)
+        yield
+
+
 @pytest.fixture
 def clock() -> ManualClock:
     return ManualClock(START)
