@@ -164,7 +164,7 @@ def test_a_run_that_was_preempted_is_stopped(clock: ManualClock) -> None:
                 urgent = in_thread(
                     lambda: fleet.ask({"type": "SubmitTask", "task": "fire", "priority": "critical", **PAGE})
                 )
-                until(lambda: "ok" in urgent.result() and state(fleet, "page-1") != "running")
+                until(lambda: "ok" in urgent.result() and state(fleet, "fire") == "running")
                 fleet._runner.heartbeats.beat()
                 with pytest.raises(Stopped, match="higher priority"), task.call(tokens=1):
                     pass
