@@ -20,12 +20,15 @@ import psycopg
 
 from benchmarks.result import Result, quiet
 from tallystick.cluster.actors import Settings, ShardActor, encode, memory_of_this_process
+from tallystick.cluster.due import DueTimes
 from tallystick.cluster.fleets import Database
 from tallystick.cluster.hosted import host, open_fleet
+from tallystick.cluster.shard import READERS
 from tallystick.config.loader import from_mapping
 from tallystick.events.log.store import open_store
 from tallystick.fleet import Fleet
 from tallystick.http.requests_log import write_lines
+from tallystick.http.views.limit import ReaderLimit
 from tests.support.postgres import running
 from tests.support.running import QUIET
 
@@ -84,13 +87,14 @@ def measure(url: str) -> Measured:
     """Open all, close all, and open and close them again: what grows then is what idle fleets cost."""
     quiet()
     place = Database(url)
-    open_fleet(place, "f-0").close()
+    due = DueTimes(place.place)
+    open_fleet(place, due, "f-0").fleet.close()
     gc.collect()
     began = memory_of_this_process()
     fleets, walls, cpus = [], [], []
     for number in range(FLEETS):
         wall, cpu = time.perf_counter(), time.process_time()
-        fleets.append(open_fleet(place, f"f-{number}"))
+        fleets.append(open_fleet(place, due, f"f-{number}").fleet)
         walls.append(time.perf_counter() - wall)
         cpus.append(time.process_time() - cpu)
     used = memory_of_this_process() - began
@@ -100,7 +104,7 @@ def measure(url: str) -> Measured:
     gc.collect()
     after_one = memory_of_this_process()
     for number in range(FLEETS):
-        open_fleet(place, f"f-{number}").close()
+        open_fleet(place, due, f"f-{number}").fleet.close()
     gc.collect()
     left = max(0, memory_of_this_process() - after_one)
     return Measured(used / FLEETS, left / FLEETS, sorted(walls)[FLEETS // 2], sorted(cpus)[FLEETS // 2], began)
@@ -161,8 +165,10 @@ async def both(url: str) -> tuple[float, float]:
     ray.remote(ShardActor).options(**options(shard_name(0))).remote(settings, 0)
     link = Link(RemoteShard(0), shard_name(0))
     front = Front(1, lambda _: link, frozenset({"localhost"}))
-    fleet = await asyncio.to_thread(open_fleet, Database(url), "f-1")
-    hosted = host("f-1", fleet, keys_needed=False)
+    place = Database(url)
+    due = DueTimes(place.place)
+    opened = await asyncio.to_thread(open_fleet, place, due, "f-1")
+    hosted = host("f-1", opened, due, ReaderLimit(READERS), keys_needed=False)
     routed_path, direct, routed = "/v1/fleets/f-0/v1/messages", [], []
     await seconds_of(front.app, routed_path, "warm")
     for number in range(ROUNDS):
