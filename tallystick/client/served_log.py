@@ -42,15 +42,15 @@ _decode_head = msgspec.json.Decoder(_Head).decode
 
 
 class ServedLog:
-    """The log behind a server's URL; the key is that of ``$TALLYSTICK_KEY``, whose role must be one that may read.
+    """The log behind a server's URL; ``key`` or that of ``$TALLYSTICK_KEY`` is one whose role may read.
 
     Raises:
         ValueError: the URL or the key is none.
         StoreError: of all that reads: the server cannot be reached, or does not let in.
     """
 
-    def __init__(self, url: str) -> None:
-        self._target = target_of(url)
+    def __init__(self, url: str, key: str | None = None) -> None:
+        self._target = target_of(url, key)
         self.url = self.named = self._target.url
         self._http = httpx2.Client(**self._target.settings, timeout=_SECONDS)
 

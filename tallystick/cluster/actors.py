@@ -8,6 +8,7 @@ import os
 import resource
 import sys
 from collections.abc import Awaitable
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -256,8 +257,7 @@ def _place_of(name: str, **more: Any) -> Place:
 def memory_of_this_process() -> int:
     """Bytes of memory that this process has in use; where the system does not say, the most that it had."""
     try:
-        with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123 - read often
-            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except OSError:
         most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return most if sys.platform == "darwin" else most * 1024
