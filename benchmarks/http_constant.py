@@ -31,6 +31,7 @@ class Constant:
 
     log_time = False
     halted = None
+    parent_answered = None
 
     def __init__(self) -> None:
         self.store, self.access = MemoryStore(), NoKeys()

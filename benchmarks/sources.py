@@ -11,10 +11,10 @@ from benchmarks.load import RICH
 from benchmarks.result import Result, alternating
 from tallystick.actors.manager import Manager
 from tallystick.actors.runtime.messages import Envelope
-from tallystick.actors.runtime.opening import open_ledger
 from tallystick.config.amounts import Usage
 from tallystick.events import messages as c
 from tallystick.events.log.codec import encode_command
+from tallystick.events.log.restoring import open_ledger
 from tallystick.events.log.store import open_store
 
 SOURCES = 1_000_000
