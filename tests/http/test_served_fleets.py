@@ -34,4 +34,6 @@ def test_a_fleet_that_servers_share_has_it() -> None:
     url = shared().url(fleet="asked-of-it")
     with Fleet.open(url, notify=False) as fleet:
         assert has(fleet) == ASKED
-    assert [name for name in ASKED if not hasattr(SharedFleet, name)] == ["access", "records", "store"], "made with the instance"
+    assert [name for name in ASKED if not hasattr(SharedFleet, name)] == ["access", "records", "store"], (
+        "made with the instance"
+    )
