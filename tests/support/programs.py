@@ -16,7 +16,7 @@ from tests.support.few_prices import few_prices
 from tests.support.limits import with_seed_limits
 from tests.support.running import QUIET
 
-SECONDS = 20.0
+SECONDS = 120.0
 """So long a test waits for what must happen."""
 
 
