@@ -16,7 +16,7 @@ _TEXTS: Final = (
     *("prompt", "response", "request_text", "response_text", "body", "ai.prompt", "ai.response.text"),
     *("ai.response.object", "ai.toolCall.args", "ai.toolCall.result", "input.value", "output.value"),
 )
-"""Attributes that have what was said to a model, or by it, under these names and below them (``ai.prompt.messages``)."""
+"""Attributes with what was said to a model, or by it, under these names and below them (``ai.prompt.messages``)."""
 
 
 def _account() -> tuple[Name, ...]:

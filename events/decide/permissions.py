@@ -180,7 +180,7 @@ def _priority(ledger: Ledger, agent: str, wanted: Priority) -> str | None:
     return f"priority: found {wanted}, and {agent} is of priority {account.priority}"
 
 
-# --- what telemetry reports for -----------------------------------------------------------------------------------------
+# --- what telemetry reports for ---------------------------------------------------------------------------------------
 
 
 def _reports_itself(ledger: Ledger, command: c.ReportUsage) -> str | None:
@@ -196,7 +196,7 @@ def opened_by_message(ledger: Ledger, id: str) -> str | None:
         return "a key for telemetry reports for accounts that open by themselves, and accounts.auto is null"
     account: Account | Closed | None = ledger.accounts.get(id) or ledger.released.get(id)
     if (account is not None and not account.auto) or ledger.tasks.get(id) is not None:
-        return f"{id} was opened by a message, and a key for telemetry reports for accounts that open by themselves"
+        return f"{id} was opened by a message; a key for telemetry reports for accounts that open by themselves"
     return None
 
 
