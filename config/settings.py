@@ -44,6 +44,7 @@ from tallystick.config.limits import COUNTERS_MAX, Accounts, Limit, check_limits
 from tallystick.config.names import FLEET_NAMES, TASK_NAMES, numbers_in
 from tallystick.config.networks import check_networks
 from tallystick.config.section import Section, check_rising
+from tallystick.config.telemetry import Telemetry
 from tallystick.config.total_budget import Delegate, TotalBudget, check_total
 
 
@@ -284,6 +285,7 @@ class Config(Section, frozen=True, dict=True):
     limits: tuple[Limit, ...] = ()
     limits_counters_max: Positive = COUNTERS_MAX
     accounts: Accounts = Accounts()
+    telemetry: Telemetry = Telemetry()
     auto_model_selection: AutoModelSelection = AutoModelSelection()
     models: Mapping[Name, Model] = msgspec.field(
         default_factory=lambda: {

@@ -1,10 +1,11 @@
-"""What the HTTP service asks of a running fleet about keys."""
+"""What the HTTP service asks of a running fleet about keys, and about telemetry."""
 
 import datetime as dt
 
 from tallystick.actors.manager import Manager
 from tallystick.actors.runtime.clock import Clock
 from tallystick.actors.runtime.intake import Intake
+from tallystick.config.telemetry import Telemetry
 from tallystick.events import messages as c
 from tallystick.events.decide.keys import MISUSE_EVERY
 from tallystick.events.messages import proposals as p
@@ -15,7 +16,9 @@ BY = "access"
 
 
 class Access:
-    """The keys of a fleet as decided, for looking at from any thread; and what is recorded of their misuse."""
+    """The keys of a fleet as decided, for looking at from any thread; what is recorded of their misuse; and how
+    telemetry becomes reports.
+    """
 
     def __init__(self, manager: Manager, intake: Intake, clock: Clock) -> None:
         self._manager, self._intake, self._clock = manager, intake, clock
@@ -30,6 +33,15 @@ class Access:
         """The digest of `control.operator_key`, ``sha256:…``, where there is one."""
         ledger = self._manager.ledger
         return ledger.rules.config.control.operator_key if ledger.configured else None
+
+    @property
+    def telemetry(self) -> Telemetry:
+        """The settings of telemetry in force."""
+        return self._manager.ledger.rules.config.telemetry
+
+    def has_price(self, model: str) -> bool:
+        """Whether the price list in force knows a model, by an alias or by its name."""
+        return self._manager.ledger.rules.has_price(model)
 
     def now(self) -> dt.datetime:
         """What time it is for the fleet."""

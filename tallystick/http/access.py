@@ -12,6 +12,7 @@ import structlog
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from tallystick.config.telemetry import Telemetry
 from tallystick.events.decide.permissions import OTHER_PATHS, PATHS, Caller
 from tallystick.events.state.keys import Key, Keys
 from tallystick.http.answers import refused
@@ -31,12 +32,15 @@ log = structlog.get_logger("tallystick.http")
 
 
 class FleetAccess(Protocol):
-    """The keys of a fleet; see `actors.runtime.access`."""
+    """The keys of a fleet, and its settings of telemetry; see `actors.runtime.access`."""
 
     @property
     def keys(self) -> Keys: ...
     @property
     def operator_key(self) -> str | None: ...
+    @property
+    def telemetry(self) -> Telemetry: ...
+    def has_price(self, model: str) -> bool: ...
     def now(self) -> dt.datetime: ...
     def note_misuse(self, key: Key) -> None: ...
 

@@ -32,6 +32,8 @@ from tallystick.http.guard import Guard
 from tallystick.http.identity import BY, asker_of, identity_of
 from tallystick.http.measures import CONTENT_TYPE, Measures, fleet_figures
 from tallystick.http.openapi import serve_document
+from tallystick.http.otlp import Exports
+from tallystick.http.otlp_statuses import OtlpStatuses
 from tallystick.http.reading import ENDPOINTS, MessageName, Unreadable, body_of, messages_of
 from tallystick.http.requests_log import RequestsLog
 from tallystick.http.session_endpoint import SessionEndpoint
@@ -265,7 +267,7 @@ def application(
     """
     access = Access(fleet.access, Measures(), tokens)
     gate, service = _gate(Service(fleet, access, elsewhere))
-    return RequestsLog(Guard(gate, hosts), service.measures), service
+    return RequestsLog(OtlpStatuses(Guard(gate, hosts)), service.measures), service
 
 
 def inner_application(fleet: Served, *, keys_needed: bool, reader_limit: ReaderLimit) -> tuple[ASGIApp, Service]:
@@ -276,16 +278,17 @@ def inner_application(fleet: Served, *, keys_needed: bool, reader_limit: ReaderL
     """
     access = Access(fleet.access, Measures(), keys_needed=keys_needed)
     gate, service = _gate(Service(fleet, access, reader_limit=reader_limit))
-    return RequestsLog(gate, service.measures), service
+    return RequestsLog(OtlpStatuses(gate), service.measures), service
 
 
 def _gate(service: Service) -> tuple[ASGIApp, Service]:
     access, elsewhere = service.access, service.elsewhere
     sessions = SessionEndpoint(access, keeps_key=elsewhere is not None)
     register_url_convertor("message", MessageName())
-    files = StaticFiles()
+    files, exports = StaticFiles(), Exports(service.fleet, access, elsewhere, service.stopping)
     routes = [
         Route("/v1/messages", service.messages, methods=["POST"]),
+        *(Route(path, exports.take, methods=["POST"]) for path in exports.paths),
         Route("/v1/events", service.events.page, methods=["GET"]),
         Route("/v1/snapshot", service.events.snapshot, methods=["GET"]),
         Route("/v1/stream", service.streams.stream, methods=["GET"]),

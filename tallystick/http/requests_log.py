@@ -22,6 +22,9 @@ TRACE: Final = "tallystick.trace"
 _PATHS: Final = {
     **{f"/v1/{name}": name for name in ENDPOINTS},
     "/v1/messages": "messages",
+    "/v1/traces": "otlp-traces",
+    "/v1/metrics": "otlp-metrics",
+    "/v1/logs": "otlp-logs",
     "/v1/events": "events",
     "/v1/snapshot": "snapshot",
     "/v1/stream": STREAM,

@@ -84,6 +84,7 @@ OWN_STATUS: Final[Mapping[str, int]] = {
     "internal_error": 500,
     "invalid_parameter": 422,
     "is_moving": 503,
+    "malformed_export": 400,
     "method_not_allowed": 405,
     "no_standby": CONFLICT,
     "no_writer": 503,

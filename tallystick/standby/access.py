@@ -2,6 +2,7 @@
 
 import datetime as dt
 
+from tallystick.config.telemetry import Telemetry
 from tallystick.events.state.keys import Key, Keys
 from tallystick.http.access import FleetAccess
 from tallystick.standby.followed import Followed
@@ -22,6 +23,15 @@ class FollowedAccess:
     def operator_key(self) -> str | None:
         """The digest of `control.operator_key`, where there is one."""
         return self._ledger.rules.config.control.operator_key if self._ledger.configured else None
+
+    @property
+    def telemetry(self) -> Telemetry:
+        """The settings of telemetry in force."""
+        return self._ledger.rules.config.telemetry
+
+    def has_price(self, model: str) -> bool:
+        """Whether the price list in force knows a model."""
+        return self._ledger.rules.has_price(model)
 
     def now(self) -> dt.datetime:
         """What time it is here, and never before the newest record."""
@@ -45,6 +55,15 @@ class SharedAccess:
     def operator_key(self) -> str | None:
         """The digest of `control.operator_key`, where there is one."""
         return self.current.operator_key
+
+    @property
+    def telemetry(self) -> Telemetry:
+        """The settings of telemetry in force."""
+        return self.current.telemetry
+
+    def has_price(self, model: str) -> bool:
+        """Whether the price list in force knows a model."""
+        return self.current.has_price(model)
 
     def now(self) -> dt.datetime:
         """What time it is for the fleet."""

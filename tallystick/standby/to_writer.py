@@ -34,7 +34,10 @@ _ANSWER_SECONDS: Final = 35.0
 """How long the writer may take: a little longer than it takes to say that it is late."""
 _CONNECT_SECONDS: Final = 2.0
 _CONNECTIONS: Final = httpx2.Limits(max_connections=1_000, max_keepalive_connections=100, keepalive_expiry=4.0)
-_PASSED_ON: Final = ("authorization", "content-type", "idempotency-key", "traceparent", "tracestate")
+_PASSED_ON: Final = (
+    *("authorization", "content-encoding", "content-type", "idempotency-key"),
+    *("traceparent", "tracestate"),
+)
 _KEPT_BACK: Final = frozenset(("connection", "content-encoding", "content-length", "date", "transfer-encoding"))
 _TO_THE_WRITER: Final = frozenset(one.__name__ for one in WIRE) - {one.__name__ for one in ANSWERED_HERE}
 _WAITS: Final = b"wait_seconds"
