@@ -2,7 +2,7 @@
 
 import datetime as dt
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 from tallystick.cli.common import open_to_read
@@ -27,7 +27,8 @@ def preview_of(options: dict[str, Any], now: dt.datetime) -> Iterator[Preview]:
     try:
         is_new = store is None or store.last() is None
         config, prices = config_for(options["config_file"], is_new), prices_for(options["prices_file"], is_new)
-        yield Preview(None if is_new else store, config, prices, now)
+        with closing(Preview(None if is_new else store, config, prices, now)) as preview:
+            yield preview
     finally:
         if store is not None:
             store.close()

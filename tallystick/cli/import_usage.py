@@ -254,7 +254,8 @@ def _report(
         with preview_of(options, _now()) as preview:
             report(uses, preview.ask, agent, rates, prefix, outcome)
             return preview.cost_nanos
-    place = Place(*(options[name] for name in ("store_url", "config_file", "prices_file", "url", "key")), this_user())
+    files = options["config_file"], options["prices_file"]
+    place = Place(options["store_url"], *files, options["url"], options["key"], this_user())
     with asking(place) as ask:
         report(uses, ask, agent, rates, prefix, outcome)
     return None

@@ -20,8 +20,8 @@ from tests.support.usage_files import answer, counts_of, meta, minted, rollout, 
 
 MODEL = "claude-sonnet-4-5-20250929"
 PRICED = Decimal("0.002955")
-"""10 new input tokens at $3, 1,000 that were cached at $0.3, 300 written to a cache at $3.75 and 100 of output at $15 for
-a million: $0.00003 + 0.0003 + 0.001125 + 0.0015.
+"""10 new input tokens at 3 dollars for a million, 1,000 that were cached at 0.3, 300 written to a cache at 3.75, and
+100 of output at 15.
 """
 
 
@@ -189,5 +189,3 @@ def test_a_full_disk_is_one_line(run: Run, tmp_path: Path, monkeypatch: pytest.M
     result = run("import", "claude-code", "p")
     assert result.exit_code == 1
     assert "the temporary file of the import could not be written: database or disk is full" in result.stderr
-
-
