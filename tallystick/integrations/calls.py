@@ -1,4 +1,4 @@
-"""What all adapters share: at whose account a framework's call is made, and calls that one hook begins, another ends."""
+"""What all adapters share: at whose account a framework calls, and calls that one hook begins and another one ends."""
 
 import logging
 from collections.abc import Hashable, Mapping
