@@ -5,15 +5,19 @@ from collections.abc import Hashable, Mapping
 from typing import Any, Final, Generic, TypeVar, Unpack
 
 import structlog
+from msgspec.structs import replace
 
+from tallystick.events.messages.replies import Enforcement
 from tallystick.interface.agent_state import GONE, LEASE_SECONDS, AgentState, Dollars, OnCrash, Seconds
 from tallystick.interface.agents import AgentBlock, AgentTerms
 from tallystick.interface.calls import WAIT_SECONDS, AsyncCall, Call, Calling, CallTerms, reserve_of
 from tallystick.interface.interface import Interface
 from tallystick.interface.refusals import Refused, Stopped
-from tallystick.interface.steps import Steps
-from tallystick.interface.usage import UsageNotUnderstood
+from tallystick.interface.steps import Steps, asking
+from tallystick.interface.usage import UsageNotUnderstood, usage_of
 
+OUTPUT_TOKENS: Final = 4_096
+"""So much output is held where the program does not say how much it allows, and the fleet has not learned it yet."""
 _CHARACTERS_PER_TOKEN: Final = 4
 _DATA_CHARACTERS: Final = 1_000
 """A text of so many characters without a space is an image or another file, in base64."""
@@ -57,6 +61,22 @@ class Accounts:
         """`call`, for a coroutine."""
         return AsyncFrameworkCall(self, *self._asked(model, sub_agent, terms))
 
+    async def report_async(
+        self, reply: Any, sub_agent: str | None = None, *, model: str | None = None, source_id: str | None = None
+    ) -> None:
+        """Say what was used without a hold: by what a framework has done without asking.
+
+        Raises:
+            UsageNotUnderstood: no usage is in ``reply``.
+        """
+        await self._runner.run_async(self._reporting(self._of(sub_agent), usage_of(reply), model, source_id))
+
+    def _reporting(self, state: AgentState, counts: Any, model: str | None, source_id: str | None) -> Steps[None]:
+        yield from self.open(state)
+        report = state.report(model=model, provider_usage=counts, source_id=source_id)
+        answer = yield from asking(report, Enforcement, state.id)
+        state.hear(answer)
+
     def open(self, state: AgentState) -> Steps[None]:
         """Open the account of a sub-agent where it is not open; another program may have opened it, too.
 
@@ -83,13 +103,16 @@ class Accounts:
         yield from self.open(state)
 
     def _asked(self, model: str | None, sub_agent: str | None, terms: CallTerms) -> tuple[AgentState, Any]:
-        state: AgentState = self._own
+        state = self._of(sub_agent)
         given: dict[str, Any] = {"wait_seconds": self._wait_seconds, **terms}
-        if sub_agent is not None and self._sub_agents is not None:
-            lease_seconds = float(self._sub_agents.get("lease_seconds", LEASE_SECONDS))
-            new = _State(self._runner, f"{state.id}.{sub_agent}", self._on_crash, lease_seconds)
-            state = self._below.setdefault(sub_agent, new)
         return state, reserve_of(state, model, **given)
+
+    def _of(self, sub_agent: str | None) -> AgentState:
+        if sub_agent is None or self._sub_agents is None:
+            return self._own
+        lease_seconds = float(self._sub_agents.get("lease_seconds", LEASE_SECONDS))
+        new = _State(self._runner, f"{self._own.id}.{sub_agent}", self._on_crash, lease_seconds)
+        return self._below.setdefault(sub_agent, new)
 
 
 class _State(AgentState):
@@ -119,7 +142,10 @@ class _OpensFirst(Calling):
         try:
             yield from super()._open()
         except Refused as refused:
-            yield from self._accounts.open_again(self._agent, refused)
+            if refused.code == "estimate_needed":
+                self._wanted = replace(self._wanted, max_output_tokens=OUTPUT_TOKENS)
+            else:
+                yield from self._accounts.open_again(self._agent, refused)
             yield from super()._open()
 
     def finish(self, reply: Any, *, usd: Dollars | None = None, source_id: str | None = None) -> None:
@@ -130,6 +156,10 @@ class _OpensFirst(Calling):
             self.done(reply, usd=usd, source_id=source_id)
         except UsageNotUnderstood as error:
             log.warning("usage_not_understood", call=self.id, error=str(error), instead="all of the hold counts")
+
+    def leave(self) -> None:
+        """Say that a stream was left before it was through: ``on_crash`` says what becomes of the hold."""
+        self._stream_left = True
 
 
 class FrameworkCall(_OpensFirst, Call):
