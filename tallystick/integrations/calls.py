@@ -1,29 +1,39 @@
 """What all adapters share: at whose account a framework calls, and calls that one hook begins and another one ends."""
 
+import contextlib
+import hashlib
 import logging
 from collections.abc import Hashable, Mapping
-from typing import Any, Final, Generic, TypeVar, Unpack
+from typing import Any, Final, Generic, TypedDict, TypeVar, Unpack
 
 import structlog
-from msgspec.structs import replace
 
-from tallystick.events.messages.replies import Enforcement
+from tallystick.config.kinds import NAME_MAX
 from tallystick.interface.agent_state import GONE, LEASE_SECONDS, AgentState, Dollars, OnCrash, Seconds
-from tallystick.interface.agents import AgentBlock, AgentTerms
+from tallystick.interface.agents import Agent, AgentBlock, AgentTerms, AsyncAgent, ReportTerms
+from tallystick.interface.blocks import ending
 from tallystick.interface.calls import WAIT_SECONDS, AsyncCall, Call, Calling, CallTerms, reserve_of
 from tallystick.interface.interface import Interface
 from tallystick.interface.refusals import Refused, Stopped
-from tallystick.interface.steps import Steps, asking
-from tallystick.interface.usage import UsageNotUnderstood, usage_of
+from tallystick.interface.steps import Steps
+from tallystick.interface.usage import UsageNotUnderstood
 
-OUTPUT_TOKENS: Final = 4_096
-"""So much output is held where the program does not say how much it allows, and the fleet has not learned it yet."""
+MAX_OUTPUT_TOKENS: Final = 4_096
 _CHARACTERS_PER_TOKEN: Final = 4
 _DATA_CHARACTERS: Final = 1_000
 """A text of so many characters without a space is an image or another file, in base64."""
 _DATA_TOKENS: Final = 85
 log = structlog.wrap_logger(logging.getLogger("tallystick.integrations"))
 K = TypeVar("K", bound=Hashable)
+
+
+class AccountTerms(TypedDict, total=False):
+    """What an adapter may say beside its fleet and agent; see `Accounts`."""
+
+    sub_agents: AgentTerms | None
+    on_crash: OnCrash
+    wait_seconds: Seconds
+    max_output_tokens: int
 
 
 class Accounts:
@@ -33,7 +43,8 @@ class Accounts:
     and what else `Fleet.agent` takes, each agent that the framework names has an account of its own below it,
     ``agent.name``: it is opened at its first call, kept alive as long as these accounts are referred to, and released
     with ``agent``. Without, all calls are made at ``agent``. ``on_crash`` and ``wait_seconds`` are as in `Fleet.agent`
-    and `Agent.call`.
+    and `Agent.call`. A call that names no bound of its output holds what earlier ones of its model needed, and at most
+    ``max_output_tokens``.
     """
 
     def __init__(
@@ -44,9 +55,10 @@ class Accounts:
         sub_agents: AgentTerms | None = None,
         on_crash: OnCrash = "release",
         wait_seconds: Seconds = WAIT_SECONDS,
+        max_output_tokens: int = MAX_OUTPUT_TOKENS,
     ) -> None:
-        self._runner, self._sub_agents = fleet.runner, sub_agents
-        self._on_crash, self._wait_seconds = on_crash, wait_seconds
+        self._runner, self._sub_agents, self._on_crash = fleet.runner, sub_agents, on_crash
+        self._terms: CallTerms = {"wait_seconds": wait_seconds, "max_output_tokens": max_output_tokens}
         self._own = _State(self._runner, agent, on_crash, LEASE_SECONDS)
         self._own.begin(keep_alive=False)
         self._below: dict[str, AgentState] = {}
@@ -61,21 +73,25 @@ class Accounts:
         """`call`, for a coroutine."""
         return AsyncFrameworkCall(self, *self._asked(model, sub_agent, terms))
 
-    async def report_async(
-        self, reply: Any, sub_agent: str | None = None, *, model: str | None = None, source_id: str | None = None
-    ) -> None:
-        """Say what was used without a hold: by what a framework has done without asking.
-
-        Raises:
-            UsageNotUnderstood: no usage is in ``reply``.
+    def report(self, reply: Any, sub_agent: str | None = None, **terms: Unpack[ReportTerms]) -> None:
+        """`Agent.report`, for a call that could not be asked for before. Usage is a fact: it counts for the whole fleet
+        where the account of ``sub_agent`` cannot be opened.
         """
-        await self._runner.run_async(self._reporting(self._of(sub_agent), usage_of(reply), model, source_id))
+        state = self._of(sub_agent)
+        with contextlib.suppress(Refused):
+            self._runner.run(self.open(state))
+        if source := source_of(terms.pop("source_id", None)):
+            terms["source_id"] = source
+        Agent(state).report(reply, **terms)
 
-    def _reporting(self, state: AgentState, counts: Any, model: str | None, source_id: str | None) -> Steps[None]:
-        yield from self.open(state)
-        report = state.report(model=model, provider_usage=counts, source_id=source_id)
-        answer = yield from asking(report, Enforcement, state.id)
-        state.hear(answer)
+    async def report_async(self, reply: Any, sub_agent: str | None = None, **terms: Unpack[ReportTerms]) -> None:
+        """`report`, for a coroutine."""
+        state = self._of(sub_agent)
+        with contextlib.suppress(Refused):
+            await self._runner.run_async(self.open(state))
+        if source := source_of(terms.pop("source_id", None)):
+            terms["source_id"] = source
+        await AsyncAgent(state).report(reply, **terms)
 
     def open(self, state: AgentState) -> Steps[None]:
         """Open the account of a sub-agent where it is not open; another program may have opened it, too.
@@ -103,9 +119,8 @@ class Accounts:
         yield from self.open(state)
 
     def _asked(self, model: str | None, sub_agent: str | None, terms: CallTerms) -> tuple[AgentState, Any]:
-        state = self._of(sub_agent)
-        given: dict[str, Any] = {"wait_seconds": self._wait_seconds, **terms}
-        return state, reserve_of(state, model, **given)
+        state, given = self._of(sub_agent), {**self._terms, **terms}
+        return state, reserve_of(state, model, **dict[str, Any](given))
 
     def _of(self, sub_agent: str | None) -> AgentState:
         if sub_agent is None or self._sub_agents is None:
@@ -142,24 +157,29 @@ class _OpensFirst(Calling):
         try:
             yield from super()._open()
         except Refused as refused:
-            if refused.code == "estimate_needed":
-                self._wanted = replace(self._wanted, max_output_tokens=OUTPUT_TOKENS)
-            else:
-                yield from self._accounts.open_again(self._agent, refused)
+            yield from self._accounts.open_again(self._agent, refused)
             yield from super()._open()
 
     def finish(self, reply: Any, *, usd: Dollars | None = None, source_id: str | None = None) -> None:
-        """`done`, for a reply that the framework goes on with in any case: where it does not say what it used, all of
-        the hold counts, and a warning is logged.
+        """`done`, for a reply that the framework goes on with in any case: where it does not say what it used, the cost
+        counts alone; where that is not known either, all of the hold does, and a warning is logged.
         """
+        source_id = source_of(source_id)
         try:
             self.done(reply, usd=usd, source_id=source_id)
         except UsageNotUnderstood as error:
-            log.warning("usage_not_understood", call=self.id, error=str(error), instead="all of the hold counts")
+            if usd is not None:
+                self.done(usd=usd, source_id=source_id)
+            else:
+                log.warning("usage_not_understood", call=self.id, error=str(error), instead="all of the hold counts")
 
     def leave(self) -> None:
         """Say that a stream was left before it was through: ``on_crash`` says what becomes of the hold."""
         self._stream_left = True
+
+    def give_up(self, error: BaseException) -> None:
+        """End it from any thread, as a block that raised ``error``."""
+        self._runner.run(ending(self._end(error), error))
 
 
 class FrameworkCall(_OpensFirst, Call):
@@ -178,6 +198,9 @@ class OpenCalls(Generic[K]):
 
     def __init__(self) -> None:
         self._calls: dict[K, FrameworkCall | AsyncFrameworkCall] = {}
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._calls
 
     def begin(self, name: K, call: FrameworkCall) -> None:
         """Ask for the hold of a call.
@@ -200,6 +223,13 @@ class OpenCalls(Generic[K]):
         if isinstance(call := self._calls.pop(name, None), FrameworkCall):
             call.__exit__(type(error), error, None)
 
+    def give_up(self, name: K, error: BaseException, reply: Any = None) -> None:
+        """`cancel`, of threads and coroutines alike, from any thread; it blocks. ``reply`` may say what it used."""
+        if (call := self._calls.pop(name, None)) is not None:
+            if reply is not None:
+                call.finish(reply)
+            call.give_up(error)
+
     async def begin_async(self, name: K, call: AsyncFrameworkCall) -> None:
         """`begin`, for a coroutine."""
         await self.cancel_async(name, InterruptedError("it was begun again"))
@@ -218,6 +248,11 @@ class OpenCalls(Generic[K]):
         """`cancel`, for a coroutine."""
         if isinstance(call := self._calls.pop(name, None), AsyncFrameworkCall):
             await call.__aexit__(type(error), error, None)
+
+
+def source_of(id: str | None) -> str | None:
+    """A provider's id of a call as a `source_id`: of one that is too long for a name, its SHA-256."""
+    return hashlib.sha256(id.encode()).hexdigest() if id and len(id) > NAME_MAX else id or None
 
 
 def about_tokens(*given: Any) -> int:

@@ -1,7 +1,7 @@
 """Google ADK: a plugin that asks before each call of a model, and settles it with the usage of the response."""
 
 import sys
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Unpack
 
 from google.adk.agents.base_agent import BaseAgent
 from google.adk.agents.callback_context import CallbackContext
@@ -10,10 +10,8 @@ from google.adk.models.llm_request import LlmRequest
 from google.adk.models.llm_response import LlmResponse
 from google.adk.plugins import BasePlugin
 
-from tallystick.integrations.calls import Accounts, AsyncFrameworkCall, about_tokens
-from tallystick.interface.agent_state import OnCrash, Seconds
-from tallystick.interface.agents import AgentTerms
-from tallystick.interface.calls import WAIT_SECONDS, CallTerms
+from tallystick.integrations.calls import Accounts, AccountTerms, AsyncFrameworkCall, about_tokens
+from tallystick.interface.calls import CallTerms
 from tallystick.interface.interface import Interface
 from tallystick.interface.refusals import Refused
 
@@ -26,18 +24,9 @@ class Budget(BasePlugin):
     of the refusal, ``error_message`` its sentence, and ``custom_metadata`` has the numbers that decided.
     """
 
-    def __init__(
-        self,
-        fleet: Interface,
-        agent: str,
-        *,
-        sub_agents: AgentTerms | None = None,
-        on_crash: OnCrash = "release",
-        wait_seconds: Seconds = WAIT_SECONDS,
-    ) -> None:
+    def __init__(self, fleet: Interface, agent: str, **terms: Unpack[AccountTerms]) -> None:
         super().__init__(name=f"tallystick:{agent}")
-        self._accounts = Accounts(fleet, agent, sub_agents=sub_agents, on_crash=on_crash, wait_seconds=wait_seconds)
-        self._leaves_whole = on_crash == "spend"
+        self._accounts, self._leaves_whole = Accounts(fleet, agent, **terms), terms.get("on_crash") == "spend"
         self._running: dict[_Run, _Running] = {}
         """The newest call of each run of an agent."""
 

@@ -3,7 +3,7 @@
 import copy
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 from pydantic_ai import RunContext
 from pydantic_ai.capabilities import AbstractCapability
@@ -14,20 +14,18 @@ from pydantic_ai.models.wrapper import WrapperModel
 from pydantic_ai.settings import ModelSettings
 from pydantic_ai.usage import RequestUsage
 
-from tallystick.integrations.calls import Accounts, AsyncFrameworkCall, about_tokens
-from tallystick.interface.agent_state import OnCrash, Seconds
-from tallystick.interface.agents import AgentTerms
-from tallystick.interface.calls import WAIT_SECONDS, CallTerms
+from tallystick.integrations.calls import Accounts, AccountTerms, AsyncFrameworkCall, about_tokens
+from tallystick.interface.calls import CallTerms
 from tallystick.interface.interface import Interface
 from tallystick.interface.refusals import Refused
 
 
-class BudgetExceeded(UsageLimitExceeded):
-    """A request was refused, and the model was not called; ``refused`` says why, and whether waiting can help."""
+class CallRefused(Refused, UsageLimitExceeded):
+    """A request was refused, and the model was not called: the error of the framework, with the numbers that decided."""
 
     def __init__(self, refused: Refused) -> None:
-        super().__init__(str(refused))
-        self.refused = refused
+        UsageLimitExceeded.__init__(self, str(refused))
+        Refused.__init__(self, refused.code, refused.message, refused.details)
 
 
 class Budget(AbstractCapability[Any]):
@@ -35,20 +33,11 @@ class Budget(AbstractCapability[Any]):
 
     Each attempt at a request has a hold of its own, and is settled by what its provider says that it used; of a stream
     that was left, by what it had said. With ``sub_agents``, each agent that has this capability has an account of its
-    own below, by its name. The arguments are those of `calls.Accounts`. A refusal is a `BudgetExceeded`.
+    own below, by its name. The arguments are those of `calls.Accounts`. A refusal is a `CallRefused`.
     """
 
-    def __init__(
-        self,
-        fleet: Interface,
-        agent: str,
-        *,
-        sub_agents: AgentTerms | None = None,
-        on_crash: OnCrash = "release",
-        wait_seconds: Seconds = WAIT_SECONDS,
-    ) -> None:
-        self.accounts = Accounts(fleet, agent, sub_agents=sub_agents, on_crash=on_crash, wait_seconds=wait_seconds)
-        self.leaves_whole = on_crash == "spend"
+    def __init__(self, fleet: Interface, agent: str, **terms: Unpack[AccountTerms]) -> None:
+        self.accounts, self.leaves_whole = Accounts(fleet, agent, **terms), terms.get("on_crash") == "spend"
         self.name: str | None = None
 
     async def for_run(self, ctx: RunContext[Any]) -> Self:
@@ -108,7 +97,7 @@ class _Budgeted(WrapperModel):
             try:
                 call = await stack.enter_async_context(asked)
             except Refused as refused:
-                raise BudgetExceeded(refused) from refused
+                raise CallRefused(refused) from refused
             yield call
 
     async def _settle(self, call: AsyncFrameworkCall, response: ModelResponse) -> None:

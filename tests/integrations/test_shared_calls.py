@@ -93,6 +93,16 @@ def test_a_call_that_is_reported_by_others_too_counts_once() -> None:
         assert consumed(fleet)["tokens"] == 300
 
 
+def test_a_providers_id_may_be_longer_than_a_name() -> None:
+    with fleet_of() as fleet, fleet.agent("lead", tokens=10_000):
+        accounts = Accounts(fleet, "lead")
+        with accounts.call("sonnet", max_output_tokens=500) as call:
+            call.finish(USAGE, source_id="r" * 1_000)
+        accounts.report(USAGE, model="sonnet", source_id="r" * 1_000)
+        accounts.report(USAGE, model="sonnet", source_id="")
+        assert consumed(fleet)["tokens"] == 600
+
+
 def test_hooks_begin_and_end_calls_by_their_names() -> None:
     with fleet_of() as fleet, fleet.agent("lead", tokens=10_000):
         accounts, calls = Accounts(fleet, "lead"), OpenCalls[str]()
