@@ -20,12 +20,14 @@ from tallystick.interface.interface import Interface
 from tallystick.interface.refusals import Refused
 
 
-class CallRefused(Refused, UsageLimitExceeded):
-    """A request was refused, and the model was not called: the error of the framework, with the numbers that decided."""
+class CallRefused(UsageLimitExceeded, Refused):
+    """A request was refused before the model was called: the framework's own error, with the numbers that decided."""
 
     def __init__(self, refused: Refused) -> None:
         UsageLimitExceeded.__init__(self, str(refused))
         Refused.__init__(self, refused.code, refused.message, refused.details)
+
+    __str__ = Refused.__str__
 
 
 class Budget(AbstractCapability[Any]):
