@@ -10,7 +10,7 @@ import structlog
 
 from tallystick.config.kinds import NAME_MAX
 from tallystick.interface.agent_state import GONE, LEASE_SECONDS, AgentState, Dollars, OnCrash, Seconds
-from tallystick.interface.agents import Agent, AgentBlock, AgentTerms, ReportTerms
+from tallystick.interface.agents import Agent, AgentBlock, AgentTerms, AsyncAgent, ReportTerms
 from tallystick.interface.blocks import ending
 from tallystick.interface.calls import WAIT_SECONDS, AsyncCall, Call, Calling, CallTerms, reserve_of
 from tallystick.interface.interface import Interface
@@ -85,6 +85,15 @@ class Accounts:
         if source := source_of(terms.pop("source_id", None)):
             terms["source_id"] = source
         Agent(state).report(reply, **terms)
+
+    async def report_async(self, reply: Any, sub_agent: str | None = None, **terms: Unpack[ReportTerms]) -> None:
+        """`report`, for a coroutine."""
+        state = self._of(sub_agent)
+        with contextlib.suppress(Refused):
+            await self._runner.run_async(self.open(state))
+        if source := source_of(terms.pop("source_id", None)):
+            terms["source_id"] = source
+        await AsyncAgent(state).report(reply, **terms)
 
     def open(self, state: AgentState) -> Steps[None]:
         """Open the account of a sub-agent where it is not open; another program may have opened it, too.
@@ -167,6 +176,10 @@ class _OpensFirst(Calling):
                 self.done(usd=usd, source_id=source_id)
             else:
                 log.warning("usage_not_understood", call=self.id, error=str(error), instead="all of the hold counts")
+
+    def leave(self) -> None:
+        """Say that a stream was left before it was through: ``on_crash`` says what becomes of the hold."""
+        self._stream_left = True
 
     def give_up(self, error: BaseException) -> None:
         """End it from any thread, as a block that raised ``error``."""
