@@ -1,0 +1,121 @@
+"""The model calls of a session of Claude Code, which makes them itself: each is asked for by the hook before it, and
+settled by its message, which says neither of which hook it is, nor of which sub-agent but for its type.
+"""
+
+import asyncio
+import contextlib
+from collections import defaultdict, deque
+from collections.abc import Mapping
+from typing import Any, Final, Unpack
+
+from tallystick.integrations.calls import MAX_OUTPUT_TOKENS, Accounts, AccountTerms, AsyncFrameworkCall, about_tokens
+from tallystick.integrations.claude_usage import Message, Reported, Transcripts
+from tallystick.interface.calls import CallTerms
+from tallystick.interface.interface import Interface
+from tallystick.interface.refusals import Refused, Throttled
+
+_CATCH_UP_SECONDS: Final = 1.0
+"""So long a call waits for the program to read the message before it, which says what of its hold is free again."""
+Kind = str | None
+"""The type of a sub-agent; None for the session's own agent."""
+
+
+class SessionCalls:
+    """What is held for the calls of a session, and what was reported of them."""
+
+    def __init__(self, fleet: Interface, agent: str, terms: AccountTerms) -> None:
+        self._accounts, self._output = (
+            Accounts(fleet, agent, **terms),
+            terms.get("max_output_tokens", MAX_OUTPUT_TOKENS),
+        )
+        self._next: dict[str | None, AsyncFrameworkCall] = {}
+        """By agent, what is held for its next call while its tools work."""
+        self._made: dict[Kind, deque[AsyncFrameworkCall]] = defaultdict(deque)
+        """What is held for calls that are being made, the oldest first."""
+        self._models: dict[Kind, str] = {}
+        self._asking, self._settled = asyncio.Lock(), asyncio.Event()
+        self.reported, self.transcripts = Reported(), Transcripts()
+        self.is_over = False
+
+    async def ask(self, kind: Kind, *sent: Any) -> None:
+        """Hold for a call that is made now.
+
+        Raises:
+            Refused: it was refused.
+        """
+        self._made[kind].append(await self._held(kind, *sent))
+
+    async def ask_for_next(self, agent: str | None, kind: Kind) -> None:
+        """Hold for the call that follows the tools of an agent; where waiting may help, they work in the meantime.
+
+        Raises:
+            Refused: it was refused, and waiting cannot help.
+        """
+        async with self._asking:
+            if agent not in self._next:
+                with contextlib.suppress(Throttled):
+                    self._next[agent] = await self._held(kind, wait_seconds=0)
+
+    async def make_next(self, agent: str | None, kind: Kind) -> None:
+        """The call that follows tools is made now; where it was not held for yet, ask.
+
+        Raises:
+            Refused: it was refused.
+        """
+        await self.settle_transcripts()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_CATCH_UP_SECONDS):
+                while kind is None and self._made[kind]:
+                    self._settled.clear()
+                    await self._settled.wait()
+        self._made[kind].append(self._next.pop(agent, None) or await self._held(kind))
+
+    async def settle(self, kind: Kind, message: Message | None) -> None:
+        """Settle a call by its message; where more is known of one, the larger figure counts."""
+        if message is None or (news := self.reported.add(message)) is None:
+            return
+        self._models[kind] = message.model
+        if news == "new" and self._made[kind]:
+            call = self._made[kind].popleft()
+            call.model = message.model
+            call.finish(message.usage, source_id=message.id)
+            await call.__aexit__(None, None, None)
+            self._settled.set()
+        else:
+            await self._accounts.report_async(message.usage, kind, model=message.model, source_id=message.id)
+
+    async def settle_transcripts(self) -> None:
+        """Settle what sub-agents that have ended used: the session's messages say less of it."""
+        for kind, message in await asyncio.to_thread(self.transcripts.messages):
+            await self.settle(kind, message)
+
+    async def settle_totals(self, totals: Mapping[str, Any], *, with_past: bool) -> None:
+        """End a turn of the session's agent, and report what its totals have beside its messages; not where they are
+        also those of a past session.
+        """
+        await self.settle_transcripts()
+        await self._end(None, None)
+        for rest in self.reported.rest(totals):
+            if not with_past:
+                await self._accounts.report_async(rest.usage, model=rest.model)
+
+    async def end(self, error: BaseException | None) -> None:
+        """End all that is held, and ask for nothing more."""
+        self.is_over = True
+        for call in self._next.values():
+            call.unused()
+            await call.__aexit__(None, None, None)
+        for kind in list(self._made):
+            await self._end(kind, error)
+
+    async def _held(self, kind: Kind, *sent: Any, **terms: Unpack[CallTerms]) -> AsyncFrameworkCall:
+        if self.is_over:
+            raise Refused("session_over", "the block of this session's budget has ended")
+        model, tokens = self._models.get(kind), about_tokens(*sent)
+        about: CallTerms = {"tokens": tokens + self._output} if model is None else {"input_tokens": tokens}
+        return await self._accounts.async_call(model, kind, **about, **terms).__aenter__()
+
+    async def _end(self, kind: Kind, error: BaseException | None) -> None:
+        why = error or InterruptedError("it was not made")
+        for call in self._made.pop(kind, ()):
+            await call.__aexit__(type(why), why, None)

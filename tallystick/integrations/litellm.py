@@ -1,0 +1,148 @@
+"""LiteLLM: a callback that asks before each call of the SDK or the proxy, and settles it by what LiteLLM says of it.
+
+`litellm.completion` and the other functions without `await` ask no callback before they call: what they used is
+reported afterwards, and cannot be refused.
+"""
+
+import asyncio
+import contextlib
+import uuid
+import weakref
+from functools import partial
+from typing import Any, Final, Unpack
+
+from litellm.exceptions import BudgetExceededError
+from litellm.integrations.custom_logger import CustomLogger
+from litellm.litellm_core_utils.agentic_followup_failure import mark_agentic_followup_failure
+
+from tallystick.integrations.calls import Accounts, AccountTerms, OpenCalls, about_tokens
+from tallystick.interface.interface import Interface
+from tallystick.interface.refusals import Refused
+
+_SENT: Final = ("messages", "input", "prompt", "instructions", "tools")
+_LARGEST: Final = ("max_completion_tokens", "max_tokens", "max_output_tokens")
+Request = dict[str, Any]
+
+
+class CallRefused(Refused, BudgetExceededError):
+    """A call was refused: LiteLLM's own error of a budget, with the code and the numbers that decided."""
+
+    def __init__(self, refused: Refused) -> None:
+        BudgetExceededError.__init__(self, 0.0, 0.0, message=str(refused))
+        Refused.__init__(self, refused.code, refused.message, refused.details)
+        # Else `num_retries` would make the call after all, past all callbacks.
+        mark_agentic_followup_failure(self, ())
+
+
+class Budget(CustomLogger):
+    """``litellm.callbacks = [Budget(fleet, "writer")]``: all calls are made at the account ``writer``; or, where
+    ``sub_agents`` is given, at the one below it that a call names by ``metadata={"agent": "reader"}`` (see `Accounts`).
+
+    In the proxy the accounts below are those of its keys' aliases, or of its users.
+    """
+
+    def __init__(self, fleet: Interface, agent: str, **terms: Unpack[AccountTerms]) -> None:
+        super().__init__()
+        self._accounts, self._calls = Accounts(fleet, agent, **terms), OpenCalls[str]()
+        self._whose: dict[str, tuple[str | None, dict[str, str]]] = {}
+        self._answers: dict[str, Any] = {}
+        # LiteLLM takes two callbacks for one that do not differ in their public attributes. Under this name its record
+        # of a call has the name that the call has here: its own id may be the choice of the proxy's client.
+        self.key = f"tallystick-{uuid.uuid4().hex}"
+
+    # --- before -------------------------------------------------------------------------------------------------------
+
+    async def async_pre_call_hook(self, user_api_key_dict: Any, cache: Any, data: Request, call_type: Any) -> None:
+        """The proxy was asked. A refusal is answered with `litellm.budget_exceeded_status_code`, which is 422."""
+        known = {"team": user_api_key_dict.team_id, "user": user_api_key_dict.user_id}
+        labels = {name: value for name, value in known.items() if value}
+        await self._begin(data, user_api_key_dict.key_alias or user_api_key_dict.user_id, labels)
+
+    async def async_pre_call_deployment_hook(self, kwargs: Request, call_type: Any) -> None:
+        """The SDK, or the proxy's router, is about to call; what the proxy was asked for is open already."""
+        await self._begin(kwargs, _agent_in(kwargs), {})
+
+    async def _begin(self, request: Request, sub_agent: str | None, labels: dict[str, str]) -> None:
+        name = request["litellm_logging_obj"].model_call_details.setdefault(self.key, uuid.uuid4().hex)
+        if name in self._calls:
+            return
+        sub_agent, labels = self._whose.setdefault(name, (sub_agent, labels))
+        terms: dict[str, Any] = {"labels": labels} if labels else {}
+        if largest := next((request[key] for key in _LARGEST if request.get(key)), None):
+            terms["max_output_tokens"] = largest
+        sent = about_tokens([request.get(key) for key in _SENT])
+        call = self._accounts.async_call(request.get("model"), sub_agent, input_tokens=sent, **terms)
+        try:
+            await self._calls.begin_async(name, call)
+        except Refused as refused:
+            raise CallRefused(refused) from None
+        self._watch(name, request)
+
+    def _watch(self, name: str, request: Request) -> None:
+        """LiteLLM says nothing of a call that is cancelled, nor of a stream that is left: only its objects end."""
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        weakref.finalize(request["litellm_logging_obj"], self._collected, loop, name).atexit = False
+        if task is not None and not request.get("stream"):
+            task.add_done_callback(partial(self._task_ended, loop, name))
+
+    def _task_ended(self, loop: asyncio.AbstractEventLoop, name: str, task: "asyncio.Task[Any]") -> None:
+        if task.cancelled() and name not in self._answers:
+            self._give_up(loop, name)
+
+    def _collected(self, loop: asyncio.AbstractEventLoop, name: str) -> None:
+        """Objects are collected anywhere: nothing may be waited for here."""
+        self._whose.pop(name, None)
+        # Where the loop has ended, the hold does with its time to live.
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(self._give_up, loop, name)
+
+    def _give_up(self, loop: asyncio.AbstractEventLoop, name: str) -> None:
+        error, answer = asyncio.CancelledError("it was left"), self._answers.pop(name, None)
+        if name in self._calls:
+            loop.run_in_executor(None, self._calls.give_up, name, error, answer)
+
+    # --- after --------------------------------------------------------------------------------------------------------
+
+    async def async_post_call_success_deployment_hook(
+        self, request_data: Request, response: Any, call_type: Any
+    ) -> None:
+        """It was answered; what it cost comes with the event, which LiteLLM drops where there are too many."""
+        self._answers[self._name_in(request_data)] = getattr(response, "usage", None)
+
+    async def async_log_success_event(self, kwargs: Request, response_obj: Any, start_time: Any, end_time: Any) -> None:
+        """A call has ended, or a stream."""
+        await self._calls.settle_async(kwargs.get(self.key, ""), **_used(kwargs, response_obj))
+
+    async def async_post_call_failure_deployment_hook(
+        self, request_data: Any, exception: Exception, call_type: Any, fallback_depth: int | None = None
+    ) -> None:
+        """An attempt failed; the next one is asked for anew."""
+        await self._calls.cancel_async(self._name_in(request_data), exception)
+
+    async def async_log_failure_event(self, kwargs: Request, response_obj: Any, start_time: Any, end_time: Any) -> None:
+        """A call has failed, or a stream on its way."""
+        await self._calls.cancel_async(kwargs.get(self.key, ""), kwargs.get("exception") or RuntimeError("it failed"))
+
+    def log_success_event(self, kwargs: Request, response_obj: Any, start_time: Any, end_time: Any) -> None:
+        """A call of a function without `await` has ended."""
+        if self.key not in kwargs:
+            sub_agent = _agent_in(kwargs.get("litellm_params", {}))
+            self._accounts.report(sub_agent=sub_agent, model=kwargs["model"], **_used(kwargs, response_obj))
+
+    def _name_in(self, request: Any) -> str:
+        name: str = request["litellm_logging_obj"].model_call_details.get(self.key, "")
+        return name
+
+
+def _agent_in(request: Request) -> str | None:
+    agent = (request.get("metadata") or {}).get("agent")
+    return agent if isinstance(agent, str) else None
+
+
+def _used(kwargs: Request, response: Any) -> dict[str, Any]:
+    """What LiteLLM says of a call; its cost, where it knows the model. What comes out of its cache is free."""
+    said = kwargs["standard_logging_object"]
+    if said.get("cache_hit"):
+        return {"reply": {"input_tokens": 0, "output_tokens": 0}, "usd": 0}
+    usd = None if said.get("response_cost_failure_debug_info") else f"{said['response_cost']:.9f}"
+    return {"reply": response, "usd": usd, "source_id": said["id"]}
