@@ -98,8 +98,15 @@ class Budget:
             return {"decision": "block", "reason": why}
         if event != "PreToolUse":
             return {"continue_": False, "stopReason": why}
-        denied: Any = {"permissionDecision": "deny", "permissionDecisionReason": why}
-        return {"continue_": False, "stopReason": why, "hookSpecificOutput": {"hookEventName": event, **denied}}
+        return {
+            "continue_": False,
+            "stopReason": why,
+            "hookSpecificOutput": {
+                "hookEventName": "PreToolUse",
+                "permissionDecision": "deny",
+                "permissionDecisionReason": why,
+            },
+        }
 
     async def _hear(self, message: Any) -> None:
         calls = self._calls

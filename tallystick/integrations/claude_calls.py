@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections import defaultdict, deque
 from collections.abc import Mapping
-from typing import Any, Final, Unpack
+from typing import Any, Final
 
 from tallystick.integrations.calls import MAX_OUTPUT_TOKENS, Accounts, AccountTerms, AsyncFrameworkCall, about_tokens
 from tallystick.integrations.claude_usage import Message, Reported, Transcripts
@@ -57,7 +57,7 @@ class SessionCalls:
         async with self._asking:
             for _ in range(0 if agent in self._next else 2):
                 with contextlib.suppress(Throttled):
-                    self._next[agent] = await self._held(kind, wait_seconds=0)
+                    self._next[agent] = await self._held(kind, waits=False)
                     return
                 await self._catch_up(kind)
 
@@ -69,7 +69,7 @@ class SessionCalls:
         """
         await self.settle_transcripts()
         await self._catch_up(kind)
-        self._made[kind].append(self._next.pop(agent, None) or await self._held(kind))
+        self._made[kind].append(self._next.pop(agent) if agent in self._next else await self._held(kind))
 
     def note(self, kind: Kind, message: Message) -> None:
         """What the next call is estimated by."""
@@ -121,12 +121,16 @@ class SessionCalls:
                     self._settled.clear()
                     await self._settled.wait()
 
-    async def _held(self, kind: Kind, *sent: Any, **terms: Unpack[CallTerms]) -> AsyncFrameworkCall:
+    async def _held(self, kind: Kind, *sent: Any, waits: bool = True) -> AsyncFrameworkCall:
         if self.is_over:
             raise Refused("session_over", "the block of this session's budget has ended")
         model, tokens = self._models.get(kind), self._sizes.get(kind, 0) + about_tokens(*sent)
-        about: CallTerms = {"tokens": tokens + self._output} if model is None else {"input_tokens": tokens}
-        return await self._accounts.async_call(model, kind, **about, **terms).__aenter__()
+        terms: CallTerms = {"tokens": tokens + self._output} if model is None else {"input_tokens": tokens}
+        if not waits:
+            terms["wait_seconds"] = 0
+        call = self._accounts.async_call(model, kind, **terms)
+        await call.__aenter__()
+        return call
 
     async def _end(self, kind: Kind, error: BaseException | None) -> None:
         why = error or InterruptedError("it was not made")
