@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import logging
 from collections.abc import Hashable, Mapping
-from typing import Any, Final, Generic, TypedDict, TypeVar, Unpack
+from typing import Any, Final, Generic, Self, TypedDict, TypeVar, Unpack
 
 import structlog
 
@@ -19,6 +19,8 @@ from tallystick.interface.steps import Steps
 from tallystick.interface.usage import UsageNotUnderstood
 
 MAX_OUTPUT_TOKENS: Final = 4_096
+_ID_CHARACTERS_MIN: Final = 16
+"""Those of Ollama have 12: they are one of a thousand. Those of others have 24 and more."""
 _CHARACTERS_PER_TOKEN: Final = 4
 _DATA_CHARACTERS: Final = 1_000
 """A text of so many characters without a space is an image or another file, in base64."""
@@ -119,11 +121,13 @@ class Accounts:
         yield from self.open(state)
 
     def _asked(self, model: str | None, sub_agent: str | None, terms: CallTerms) -> tuple[AgentState, Any]:
-        state, given = self._of(sub_agent), {**self._terms, **terms}
-        return state, reserve_of(state, model, **dict[str, Any](given))
+        state, given = self._of(sub_agent), dict[str, Any]({**self._terms, **terms})
+        if model is None and given.keys().isdisjoint(("tokens", "usd", "seconds")):
+            given["tokens"] = given.pop("input_tokens", 0) + given.pop("max_output_tokens")
+        return state, reserve_of(state, model, **given)
 
     def _of(self, sub_agent: str | None) -> AgentState:
-        if sub_agent is None or self._sub_agents is None:
+        if sub_agent in (None, self._own.id) or self._sub_agents is None:
             return self._own
         lease_seconds = float(self._sub_agents.get("lease_seconds", LEASE_SECONDS))
         new = _State(self._runner, f"{self._own.id}.{sub_agent}", self._on_crash, lease_seconds)
@@ -185,9 +189,17 @@ class _OpensFirst(Calling):
 class FrameworkCall(_OpensFirst, Call):
     """A call of a framework, of a thread."""
 
+    def __enter__(self) -> Self:
+        super().__enter__()
+        return self
+
 
 class AsyncFrameworkCall(_OpensFirst, AsyncCall):
     """A call of a framework, of a coroutine."""
+
+    async def __aenter__(self) -> Self:
+        await super().__aenter__()
+        return self
 
 
 class OpenCalls(Generic[K]):
@@ -251,8 +263,12 @@ class OpenCalls(Generic[K]):
 
 
 def source_of(id: str | None) -> str | None:
-    """A provider's id of a call as a `source_id`: of one that is too long for a name, its SHA-256."""
-    return hashlib.sha256(id.encode()).hexdigest() if id and len(id) > NAME_MAX else id or None
+    """A provider's id of a call as a `source_id`: of one that is too long for a name, its SHA-256; None for one that is
+    too short to be that of one call alone.
+    """
+    if id is None or len(id) < _ID_CHARACTERS_MIN:
+        return None
+    return id if len(id) <= NAME_MAX else hashlib.sha256(id.encode()).hexdigest()
 
 
 def about_tokens(*given: Any) -> int:

@@ -87,8 +87,14 @@ def test_a_call_that_is_reported_by_others_too_counts_once() -> None:
     with fleet_of() as fleet, fleet.agent("lead", tokens=10_000):
         for _ in range(2):
             with Accounts(fleet, "lead").call("sonnet", max_output_tokens=500) as call:
-                call.finish(USAGE, source_id="msg_1")
-        report = {"type": "ReportUsage", "agent": "import", "source_id": "msg_1", "model": "sonnet", **USAGE["usage"]}
+                call.finish(USAGE, source_id="msg_01XFDUDYJgAACzvnptvVoYEL")
+        report = {
+            "type": "ReportUsage",
+            "agent": "import",
+            "source_id": "msg_01XFDUDYJgAACzvnptvVoYEL",
+            "model": "sonnet",
+            **USAGE["usage"],
+        }
         assert fleet.ask(report)["ok"]["recorded"] is False
         assert consumed(fleet)["tokens"] == 300
 
@@ -100,6 +106,15 @@ def test_a_providers_id_may_be_longer_than_a_name() -> None:
             call.finish(USAGE, source_id="r" * 1_000)
         accounts.report(USAGE, model="sonnet", source_id="r" * 1_000)
         accounts.report(USAGE, model="sonnet", source_id="")
+        assert consumed(fleet)["tokens"] == 600
+
+
+def test_an_id_that_is_too_short_to_be_one_calls_alone_is_none() -> None:
+    """Ollama's are ``chatcmpl-`` and a number below a thousand."""
+    with fleet_of() as fleet, fleet.agent("lead", tokens=10_000):
+        for _ in range(2):
+            with Accounts(fleet, "lead").call("sonnet", max_output_tokens=500) as call:
+                call.finish(USAGE, source_id="chatcmpl-142")
         assert consumed(fleet)["tokens"] == 600
 
 
