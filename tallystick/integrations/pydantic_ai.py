@@ -95,9 +95,9 @@ class _Budgeted(WrapperModel):
             terms["max_output_tokens"] = most
         budget = self._budget
         async with AsyncExitStack() as stack:
-            asked = budget.accounts.async_call(self.model_name, budget.name, **terms)
+            call = budget.accounts.async_call(self.model_name, budget.name, **terms)
             try:
-                call = await stack.enter_async_context(asked)
+                await stack.enter_async_context(call)
             except Refused as refused:
                 raise CallRefused(refused) from refused
             yield call
