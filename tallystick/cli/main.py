@@ -22,6 +22,7 @@ _COMMANDS = {
     "simulate": "tallystick.cli.simulate:simulate",
     "send": "tallystick.cli.send:send",
     "serve": "tallystick.cli.serve:serve",
+    "mcp": "tallystick.cli.mcp:mcp",
     "cluster": "tallystick.cli.cluster:cluster",
     "fleet": "tallystick.cli.fleet:fleet",
     "key": "tallystick.cli.key:key",
