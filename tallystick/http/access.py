@@ -183,7 +183,8 @@ class Gate:
             return
         try:
             identity = await self._access.identify(scope)
-            _check_path(scope, identity)
+            if scope["method"] in _SAFE:
+                check_reads(scope["path"], identity)
         except Refused as refusal:
             self._access.note(refusal.code, scope, refusal.name)
             await refusal.response(scope, receive, send)
@@ -215,14 +216,14 @@ def _is_public(scope: Scope) -> bool:
     return method in _SAFE and path != "/metrics"
 
 
-def _check_path(scope: Scope, identity: Identity) -> None:
-    """What is read is for some roles; what is sent is decided message by message.
+def check_reads(path: str, identity: Identity) -> None:
+    """What is read at a path is for some roles; what is sent is decided message by message.
 
     Raises:
         Refused: not for this one.
     """
-    caller, path = identity.caller, scope["path"]
-    if caller is None or scope["method"] not in _SAFE:
+    caller = identity.caller
+    if caller is None:
         return
     roles = PATHS.get(path, OTHER_PATHS)
     if caller.role not in roles:

@@ -30,6 +30,7 @@ from tallystick.http.elsewhere import BEHIND_SECONDS, Elsewhere, HandOver, Marke
 from tallystick.http.events import Events, LogReader
 from tallystick.http.guard import Guard
 from tallystick.http.identity import BY, asker_of, identity_of
+from tallystick.http.mcp_endpoint import McpEndpoint
 from tallystick.http.measures import CONTENT_TYPE, Measures, fleet_figures
 from tallystick.http.openapi import serve_document
 from tallystick.http.otlp import Exports
@@ -104,6 +105,7 @@ class Service:
         self.elsewhere = elsewhere
         self.readers = Readers(fleet.store, log_time=fleet.log_time, limit=reader_limit)
         self.stopping = asyncio.Event()
+        self.mcp = McpEndpoint(self)
         reader = LogReader(fleet.records)
         self.events, self.streams = Events(reader), Streams(reader, self.stopping, self.measures)
 
@@ -118,18 +120,25 @@ class Service:
         return await self._answer(request, None)
 
     async def _answer(self, request: Request, name: str | None) -> Response:
-        note = BudgetNote()
         try:
             body = await body_of(request)
             messages = messages_of(body, name, request.headers.get("idempotency-key"))
+        except Unreadable as wrong:
+            return problem({"code": wrong.code, "detail": str(wrong)}, wrong.status)
+        except ClientDisconnect:
+            return Response(status_code=_ABORTED)
+        return await self.answer_to(request, body, messages)
+
+    async def answer_to(self, request: Request, body: bytes, messages: "bytes | list[bytes]") -> Response:
+        """The answer to messages that were read from a request, ``body`` as it came."""
+        note = BudgetNote()
+        try:
             if self.elsewhere is not None:
                 sent = await self.elsewhere.answer(request, body, messages, self.stopping)
                 if sent is not None:
                     return sent
             asker = asker_of(request)._replace(note=note)
             answer = await self._ask(messages, request, asker, waits=_WAITS in body)
-        except Unreadable as wrong:
-            return problem({"code": wrong.code, "detail": str(wrong)}, wrong.status)
         except Unanswered as late:
             return refused("unanswered", str(late))
         except Stopping:
@@ -203,6 +212,7 @@ class Service:
 
     async def close(self) -> None:
         """End what the server has started."""
+        await self.mcp.close()
         await self.readers.close()
         if self.elsewhere is not None:
             await self.elsewhere.close()
@@ -297,6 +307,7 @@ def _gate(service: Service) -> tuple[ASGIApp, Service]:
         Route("/v1/session", sessions.end, methods=["DELETE"]),
         Route("/v1/hand-over", HandOver(access, elsewhere).order, methods=["POST"]),
         Route("/v1/views/{view}", service.view, methods=["GET"]),
+        Route("/mcp", service.mcp, methods=["POST"]),
         Route("/v1/{kind:message}", service.one_kind, methods=["POST"]),
         Route("/openapi.json", serve_document, methods=["GET"]),
         Route("/docs", serve_page, methods=["GET"]),

@@ -1,7 +1,5 @@
 """The description of the API, OpenAPI 3.1: made from messages, replies, examples and the table of statuses."""
 
-import inspect
-import re
 from collections import defaultdict
 from collections.abc import Iterable
 from functools import cache
@@ -17,6 +15,7 @@ from starlette.responses import Response
 from tallystick.events.messages import MESSAGES_MAX, WIRE
 from tallystick.http.answers import JSON, NO_STORE, PROBLEM
 from tallystick.http.examples import EXAMPLES
+from tallystick.http.json_schema import DECIMAL, NUMBER, markdown
 from tallystick.http.openapi_access import SCHEMES, SECURITY, hand_over_path, session_path
 from tallystick.http.openapi_paths import BODY, COMMON, HEADERS, KEY, OWN, TRACE, Own
 from tallystick.http.reading import ENDPOINTS
@@ -24,10 +23,6 @@ from tallystick.http.replies import REPLIES
 from tallystick.http.statuses import CONFLICT, OWN_STATUS, STATUS, WAIT
 
 _SCHEMAS: Final = "#/components/schemas/"
-_DECIMAL: Final = {"type": "string", "format": "decimal"}
-_NUMBER: Final = {"type": ["number", "string"], "format": "decimal", "pattern": r"^-?[0-9]{1,19}(\.[0-9]{1,9})?$"}
-"""What a decimal number may be written as. Others are read too (``1e3``), but need not be known."""
-_LITERAL: Final = re.compile(r"``(.+?)``")
 
 Json = dict[str, Any]
 
@@ -97,16 +92,12 @@ def _edited(schema: Any) -> Any:
         return [_edited(one) for one in schema]
     if not isinstance(schema, dict):
         return schema
-    if schema == _DECIMAL:
-        return dict(_NUMBER)
+    if schema == DECIMAL:
+        return dict(NUMBER)
     edited = {key: _edited(value) for key, value in schema.items()}
     if isinstance(text := edited.get("description"), str):
-        edited["description"] = _markdown(text)
+        edited["description"] = markdown(text)
     return edited
-
-
-def _markdown(text: str) -> str:
-    return _LITERAL.sub(r"`\1`", inspect.cleandoc(text))
 
 
 def _gathered() -> Json:
@@ -175,7 +166,7 @@ def _ref(name: str) -> Json:
 
 def _message_path(name: str) -> Json:
     message = ENDPOINTS[name]
-    summary, _, more = _markdown(message.__doc__ or "").partition("\n\n")
+    summary, _, more = markdown(message.__doc__ or "").partition("\n\n")
     replies = [_ref(one.__name__) for one in REPLIES[message]]
     content = {"schema": _ref(message.__name__), "examples": {"example": {"value": dict(EXAMPLES[message])}}}
     return {

@@ -33,6 +33,7 @@ _PATHS: Final = {
     "/healthz": "healthz",
     "/readyz": "readyz",
     "/metrics": "metrics",
+    "/mcp": "mcp",
     "/v1/session": "session",
     "/v1/hand-over": "hand-over",
     **{f"/v1/views/{name}": f"views/{name}" for name in NAMES},

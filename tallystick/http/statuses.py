@@ -89,6 +89,7 @@ OWN_STATUS: Final[Mapping[str, int]] = {
     "no_standby": CONFLICT,
     "no_writer": 503,
     "not_found": 404,
+    "not_installed": 501,
     "not_taken_over": 503,
     "not_writer": CONFLICT,
     "shutting_down": 503,
