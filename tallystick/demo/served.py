@@ -43,6 +43,7 @@ class ServedFleet:
     log_time = True
     halted = None
     parent_answered = None
+    webhook_figures = ()
 
     def __init__(self, store: Store) -> None:
         self.store, self.records, self.access = store, LogFeed(store), NoKeys()

@@ -31,6 +31,7 @@ from tallystick.http.events import Events, LogReader
 from tallystick.http.guard import Guard
 from tallystick.http.identity import BY, asker_of, identity_of
 from tallystick.http.measures import CONTENT_TYPE, Measures, fleet_figures
+from tallystick.http.measures_outgoing import webhook_lines
 from tallystick.http.openapi import serve_document
 from tallystick.http.reading import ENDPOINTS, MessageName, Unreadable, body_of, messages_of
 from tallystick.http.requests_log import RequestsLog
@@ -43,6 +44,7 @@ from tallystick.http.views.readers import Readers
 
 if TYPE_CHECKING:
     from tallystick.delegation.link import Answered
+    from tallystick.webhooks.webhooks import WebhookFigures
 
 DENIED: Final = ("access_denied", "operator_key_needed")
 """The codes of what a sender may not do."""
@@ -76,6 +78,8 @@ class Served(Protocol):
     def halted(self) -> str | None: ...
     @property
     def parent_answered(self) -> "Answered | None": ...
+    @property
+    def webhook_figures(self) -> "Sequence[WebhookFigures]": ...
     async def ask_async(
         self,
         message: Message | Sequence[Message],
@@ -212,6 +216,7 @@ class Service:
         except Unanswered:
             answer = {}
         text = self.measures.text() + fleet_figures(answer.get("ok"), **figures(self.elsewhere))
+        text += webhook_lines(self.fleet.webhook_figures, answer.get("ok", {}).get("position"))
         return Response(text, 200, NO_STORE, CONTENT_TYPE)
 
 
