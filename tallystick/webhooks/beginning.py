@@ -7,7 +7,7 @@ from tallystick.events.log.store import Store
 
 
 def beginning_of(name: str, store: Store) -> int:
-    """The position before the event by which a webhook came into force last, as the log says; 0 where it never did.
+    """The position of the event by which a webhook came into force last, as the log says; 0 where it never did.
 
     It reads the whole log, once in the life of a webhook.
 
@@ -22,5 +22,5 @@ def beginning_of(name: str, store: Store) -> int:
         assert isinstance(event, ConfigLoaded), "the name says so"
         was_there, is_there = is_there, name in restore(event.config).webhooks
         if is_there and not was_there:
-            began = record.position - 1
+            began = record.position
     return began

@@ -62,7 +62,8 @@ class Source(NamedTuple):
 class Forwarder:
     """One webhook. ``pause`` waits so many seconds, or until it is to end; ``now`` is in seconds since 1970.
 
-    ``before`` is the one whose place this takes, where the webhook was configured otherwise.
+    ``before`` is the one whose place this takes, where the webhook was configured otherwise. ``came_at`` is
+    the position of the event by which it came into force, where that is known.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class Forwarder:
         source: Source,
         kept: Kept,
         before: "Forwarder | None" = None,
+        came_at: int | None = None,
         *,
         pause: Callable[[float], object] | None = None,
         now: Callable[[], float] = time.time,
@@ -86,6 +88,7 @@ class Forwarder:
         self.is_behind = True
         """Whether something may be left to send."""
         self._source, self._kept, self._before, self._now = source, kept, before, now
+        self._came_at = came_at
         self._closing, self._news = threading.Event(), threading.Event()
         self._is_removed = False
         self._pause = pause or self._closing.wait
@@ -160,7 +163,10 @@ class Forwarder:
             log.warning("webhook_begins_again", webhook=self.name, position=kept.position, reason="it is another log")
             self._kept.drop(self.name)
             kept = None
-        self.standing = kept or Standing(beginning_of(self.name, self._source.store))
+        if kept is None:
+            came_at = self._came_at or beginning_of(self.name, self._source.store)
+            kept = Standing(max(0, came_at - 1))
+        self.standing = kept
         self._read, self._suspects = self.standing.position, []
 
     def _is_of_this_log(self, kept: Standing) -> bool:

@@ -13,14 +13,17 @@ _PREFIX: Final = b"whsec_"
 
 
 def keys_of(secret: bytes) -> list[bytes]:
-    """The keys that a secret stands for: several, separated by white space, while one replaces another.
+    """The keys that a secret stands for: several that begin with ``whsec_``, while one replaces another.
 
-    ``whsec_`` and base64 is how receivers show a secret; any other text is the key itself.
+    ``whsec_`` and base64 is how receivers show a secret; any other text, as it is, is the key itself.
 
     Raises:
         NoSecret: one is too short, or no base64; the text shows nothing of it.
     """
-    return [_key(part, place) for place, part in enumerate(secret.split(), 1)]
+    parts = secret.split()
+    if not all(part.startswith(_PREFIX) for part in parts):
+        parts = [secret]
+    return [_key(part, place) for place, part in enumerate(parts, 1)]
 
 
 def _key(part: bytes, place: int) -> bytes:

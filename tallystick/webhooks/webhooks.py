@@ -46,7 +46,7 @@ class Webhooks:
         """In the manager's turn: what is configured may have changed."""
         for event in events:
             if isinstance(event, ConfigLoaded):
-                self.configure(restore(event.config))
+                self.configure(restore(event.config), event.position)
 
     def begin(self, config: Config) -> None:
         """What is configured when the fleet is opened; of what was configured before, nothing is kept."""
@@ -56,8 +56,8 @@ class Webhooks:
                     self._keeping().drop(name)
         self.configure(config)
 
-    def configure(self, config: Config) -> None:
-        """Send to these webhooks from now on, and to no others."""
+    def configure(self, config: Config, position: int | None = None) -> None:
+        """Send to these webhooks from now on, and to no others. ``position`` is where they came into force."""
         if not config.webhooks and not self._forwarders:
             return
         from tallystick.webhooks.forwarder import Forwarder  # noqa: PLC0415 - what it needs takes long to load
@@ -72,7 +72,7 @@ class Webhooks:
                     continue
                 if before is not None:
                     before.end()
-                made = Forwarder(name, hook, networks, self._of_fleet(), self._keeping(), before)
+                made = Forwarder(name, hook, networks, self._of_fleet(), self._keeping(), before, position)
                 self._forwarders[name] = made
                 made.begin()
 

@@ -28,6 +28,10 @@ def test_a_signature_is_the_one_that_the_standards_own_example_has() -> None:
     }
 
 
+def test_a_text_with_spaces_is_one_key() -> None:
+    assert keys_of(b"a text of the receiver") == [b"a text of the receiver"]
+
+
 def test_while_a_secret_replaces_another_both_sign() -> None:
     old, new = base64.b64encode(b"o" * 24), base64.b64encode(b"n" * 24)
     both = signed("m", 1, b"{}", keys_of(b"whsec_%b whsec_%b" % (new, old)))["webhook-signature"]
