@@ -12,6 +12,7 @@ from tallystick.actors.runtime.manager_actor import HaltNow, SnapshotNow
 from tallystick.actors.runtime.messages import ENFORCER, MANAGER, Envelope
 from tallystick.actors.runtime.pending import Pending
 from tallystick.actors.runtime.reports import MakeReporter
+from tallystick.approvals.alerts import LinkedAlerts
 from tallystick.events import messages as c
 from tallystick.events.catalog import Event
 from tallystick.events.log.codec import encode_command
@@ -82,6 +83,7 @@ class Fleet(Interface, fleet.Fleet):
     def send_to_webhooks(self) -> None:
         """Send events to those that are configured, now or later, until this fleet is closed; where alerts go out."""
         if self._sender is not None:
+            self._sender.prepare = LinkedAlerts(self.store, self._manager.ledger).prepare
             self._followers.append(self._webhooks.follow)
             self._webhooks.begin(self.config)
 

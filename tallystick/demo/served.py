@@ -27,7 +27,7 @@ _LOOKS_SECONDS: Final = 0.05
 class NoKeys:
     """Access to a fleet without keys: its server is open to the programs of this machine."""
 
-    keys, operator_key = Keys(), None
+    keys, operator_key, config = Keys(), None, None
 
     def now(self) -> dt.datetime:
         """What time it is."""

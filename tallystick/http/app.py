@@ -30,6 +30,7 @@ from tallystick.http.elsewhere import BEHIND_SECONDS, Elsewhere, HandOver, Marke
 from tallystick.http.events import Events, LogReader
 from tallystick.http.guard import Guard
 from tallystick.http.identity import BY, asker_of, identity_of
+from tallystick.http.link_pages import LinkPages
 from tallystick.http.measures import CONTENT_TYPE, Measures, fleet_figures
 from tallystick.http.measures_outgoing import webhook_lines
 from tallystick.http.openapi import serve_document
@@ -289,6 +290,7 @@ def _gate(service: Service) -> tuple[ASGIApp, Service]:
     sessions = SessionEndpoint(access, keeps_key=elsewhere is not None)
     register_url_convertor("message", MessageName())
     files = StaticFiles()
+    links = LinkPages(service.fleet, access, elsewhere, service.stopping)
     routes = [
         Route("/v1/messages", service.messages, methods=["POST"]),
         Route("/v1/events", service.events.page, methods=["GET"]),
@@ -300,6 +302,8 @@ def _gate(service: Service) -> tuple[ASGIApp, Service]:
         Route("/v1/hand-over", HandOver(access, elsewhere).order, methods=["POST"]),
         Route("/v1/views/{view}", service.view, methods=["GET"]),
         Route("/v1/{kind:message}", service.one_kind, methods=["POST"]),
+        Route("/links/{link}", links.show, methods=["GET"]),
+        Route("/links/{link}", links.use, methods=["POST"]),
         Route("/openapi.json", serve_document, methods=["GET"]),
         Route("/docs", serve_page, methods=["GET"]),
         Route("/healthz", service.health, methods=["GET"]),
