@@ -5,6 +5,7 @@ import datetime as dt
 from tallystick.actors.manager import Manager
 from tallystick.actors.runtime.clock import Clock
 from tallystick.actors.runtime.intake import Intake
+from tallystick.config.settings import Config
 from tallystick.config.telemetry import Telemetry
 from tallystick.events import messages as c
 from tallystick.events.decide.keys import MISUSE_EVERY
@@ -46,6 +47,12 @@ class Access:
     def now(self) -> dt.datetime:
         """What time it is for the fleet."""
         return self._clock.now()
+
+    @property
+    def config(self) -> Config | None:
+        """The configuration in force, where there is one."""
+        ledger = self._manager.ledger
+        return ledger.rules.config if ledger.configured else None
 
     def note_misuse(self, key: Key) -> None:
         """Record that a key was shown that has expired or was revoked, where that was not done within the hour."""

@@ -12,6 +12,7 @@ import structlog
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from tallystick.config.settings import Config
 from tallystick.config.telemetry import Telemetry
 from tallystick.events.decide.permissions import OTHER_PATHS, PATHS, Caller
 from tallystick.events.state.keys import Key, Keys
@@ -19,6 +20,7 @@ from tallystick.http.answers import refused
 from tallystick.http.failures import Failures
 from tallystick.http.guard import header
 from tallystick.http.identity import BY, Identity, address_of, put_identity
+from tallystick.http.link_paths import LINKS, shown_path
 from tallystick.http.measures import Measures
 from tallystick.http.sessions import Sessions, session_of
 
@@ -42,6 +44,8 @@ class FleetAccess(Protocol):
     def telemetry(self) -> Telemetry: ...
     def has_price(self, model: str) -> bool: ...
     def now(self) -> dt.datetime: ...
+    @property
+    def config(self) -> Config | None: ...
     def note_misuse(self, key: Key) -> None: ...
 
 
@@ -94,6 +98,15 @@ class Access:
     def is_open(self) -> bool:
         """Whether everybody may do everything: there was never a key, and no provider is configured."""
         return self._tokens is None and not self._keys_needed and not self._fleet.keys
+
+    @property
+    def config(self) -> Config | None:
+        """The configuration in force, where there is one."""
+        return self._fleet.config
+
+    def now(self) -> dt.datetime:
+        """What time it is for the fleet."""
+        return self._fleet.now()
 
     async def identify(self, scope: Scope) -> Identity:
         """Who sends a request.
@@ -164,7 +177,7 @@ class Access:
                 "access_refused",
                 code=code,
                 method=scope["method"],
-                path=scope["path"],
+                path=shown_path(scope),
                 client=address_of(scope),
                 key=name,
                 messages=count,
@@ -208,9 +221,11 @@ class Gate:
 
 
 def _is_public(scope: Scope) -> bool:
-    """Whether a request needs no identity. All that is the fleet's is under ``/v1/`` and ``/metrics``."""
+    """Whether a request needs no identity. All that is the fleet's is under ``/v1/``, ``/links/`` and ``/metrics``."""
     path: str = scope["path"]
     method: str = scope["method"]
+    if path.startswith(LINKS):
+        return True  # a link is what lets in
     if path.startswith("/v1/"):
         return path == SESSION_PATH and method == "POST"
     return method in _SAFE and path != "/metrics"

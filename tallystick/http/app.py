@@ -30,8 +30,10 @@ from tallystick.http.elsewhere import BEHIND_SECONDS, Elsewhere, HandOver, Marke
 from tallystick.http.events import Events, LogReader
 from tallystick.http.guard import Guard
 from tallystick.http.identity import BY, asker_of, identity_of
+from tallystick.http.link_pages import LinkPages
 from tallystick.http.mcp_endpoint import McpEndpoint
 from tallystick.http.measures import CONTENT_TYPE, Measures, fleet_figures
+from tallystick.http.measures_outgoing import webhook_lines
 from tallystick.http.openapi import serve_document
 from tallystick.http.otlp import Exports
 from tallystick.http.otlp_statuses import OtlpStatuses
@@ -46,6 +48,7 @@ from tallystick.http.views.readers import Readers
 
 if TYPE_CHECKING:
     from tallystick.delegation.link import Answered
+    from tallystick.webhooks.webhooks import WebhookFigures
 
 DENIED: Final = ("access_denied", "operator_key_needed")
 """The codes of what a sender may not do."""
@@ -79,6 +82,8 @@ class Served(Protocol):
     def halted(self) -> str | None: ...
     @property
     def parent_answered(self) -> "Answered | None": ...
+    @property
+    def webhook_figures(self) -> "Sequence[WebhookFigures]": ...
     async def ask_async(
         self,
         message: Message | Sequence[Message],
@@ -224,6 +229,7 @@ class Service:
         except Unanswered:
             answer = {}
         text = self.measures.text() + fleet_figures(answer.get("ok"), **figures(self.elsewhere))
+        text += webhook_lines(self.fleet.webhook_figures, answer.get("ok", {}).get("position"))
         return Response(text, 200, NO_STORE, CONTENT_TYPE)
 
 
@@ -296,6 +302,7 @@ def _gate(service: Service) -> tuple[ASGIApp, Service]:
     sessions = SessionEndpoint(access, keeps_key=elsewhere is not None)
     register_url_convertor("message", MessageName())
     files, exports = StaticFiles(), Exports(service.fleet, access, elsewhere, service.stopping)
+    links = LinkPages(service.fleet, access, elsewhere, service.stopping)
     routes = [
         Route("/v1/messages", service.messages, methods=["POST"]),
         *(Route(path, exports.take, methods=["POST"]) for path in exports.paths),
@@ -309,6 +316,8 @@ def _gate(service: Service) -> tuple[ASGIApp, Service]:
         Route("/v1/views/{view}", service.view, methods=["GET"]),
         Route("/mcp", service.mcp, methods=["POST"]),
         Route("/v1/{kind:message}", service.one_kind, methods=["POST"]),
+        Route("/links/{link}", links.show, methods=["GET"]),
+        Route("/links/{link}", links.use, methods=["POST"]),
         Route("/openapi.json", serve_document, methods=["GET"]),
         Route("/docs", serve_page, methods=["GET"]),
         Route("/healthz", service.health, methods=["GET"]),

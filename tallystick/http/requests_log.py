@@ -11,6 +11,7 @@ import msgspec
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from tallystick.http.link_paths import LINKS, shown_path
 from tallystick.http.measures import STREAM, Measures
 from tallystick.http.reading import ENDPOINTS
 from tallystick.http.views.reader import NAMES
@@ -38,6 +39,7 @@ _PATHS: Final = {
     "/v1/hand-over": "hand-over",
     **{f"/v1/views/{name}": f"views/{name}" for name in NAMES},
     "/": "dashboard",
+    f"{LINKS}…": "links",
 }
 _NAME: Final = "tallystick.http"
 log: Any = structlog.get_logger(_NAME)
@@ -107,12 +109,12 @@ class RequestsLog:
         finally:
             seconds = time.perf_counter() - began
             self._measures.in_progress -= 1
-            self._measures.note(_PATHS.get(scope["path"], _OTHER), status, seconds)
+            self._measures.note(_PATHS.get(shown_path(scope), _OTHER), status, seconds)
             client: Any = scope.get("client")
             log.info(
                 "request",
                 method=scope["method"],
-                path=scope["path"],
+                path=shown_path(scope),
                 status=status,
                 milliseconds=round(seconds * 1000, 3),
                 client=client[0] if client else None,

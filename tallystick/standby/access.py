@@ -2,6 +2,7 @@
 
 import datetime as dt
 
+from tallystick.config.settings import Config
 from tallystick.config.telemetry import Telemetry
 from tallystick.events.state.keys import Key, Keys
 from tallystick.http.access import FleetAccess
@@ -37,6 +38,11 @@ class FollowedAccess:
         """What time it is here, and never before the newest record."""
         return max(dt.datetime.now(dt.UTC), self._ledger.now)
 
+    @property
+    def config(self) -> Config | None:
+        """The configuration in force, where there is one."""
+        return self._ledger.rules.config if self._ledger.configured else None
+
     def note_misuse(self, key: Key) -> None:
         """A standby records nothing: the program's log says it."""
 
@@ -68,6 +74,11 @@ class SharedAccess:
     def now(self) -> dt.datetime:
         """What time it is for the fleet."""
         return self.current.now()
+
+    @property
+    def config(self) -> Config | None:
+        """The configuration in force, where there is one."""
+        return self.current.config
 
     def note_misuse(self, key: Key) -> None:
         """A key was shown after its end."""

@@ -182,6 +182,7 @@ WHOLE = {
     "products",
     "manual_override.priority_override",
     "notifications",
+    "webhooks",
 }
 """Maps whose keys are chosen by the user."""
 
