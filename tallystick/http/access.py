@@ -25,6 +25,9 @@ TOKEN_MAX: Final = 8_192
 """Characters of a key or token."""
 OPERATOR_KEY: Final = "control.operator_key"
 SESSION_PATH: Final = "/v1/session"
+CYCLES: Final = "/cycles/v1/"
+"""Beneath it, what is read is decided message by message, too: an agent reads what is its own."""
+_CYCLES_PUBLIC: Final = ("/cycles/v1/evidence/", "/cycles/v1/.well-known/")
 _SAFE: Final = ("GET", "HEAD", "OPTIONS")
 _OPERATOR: Final = "operator"
 log = structlog.get_logger("tallystick.http")
@@ -203,9 +206,11 @@ class Gate:
 
 
 def _is_public(scope: Scope) -> bool:
-    """Whether a request needs no identity. All that is the fleet's is under ``/v1/`` and ``/metrics``."""
+    """Whether a request needs no identity. All that is the fleet's is under ``/v1/``, `CYCLES` and ``/metrics``."""
     path: str = scope["path"]
     method: str = scope["method"]
+    if path.startswith(CYCLES):
+        return path.startswith(_CYCLES_PUBLIC)
     if path.startswith("/v1/"):
         return path == SESSION_PATH and method == "POST"
     return method in _SAFE and path != "/metrics"
@@ -218,7 +223,7 @@ def _check_path(scope: Scope, identity: Identity) -> None:
         Refused: not for this one.
     """
     caller, path = identity.caller, scope["path"]
-    if caller is None or scope["method"] not in _SAFE:
+    if caller is None or scope["method"] not in _SAFE or path.startswith(CYCLES):
         return
     roles = PATHS.get(path, OTHER_PATHS)
     if caller.role not in roles:
