@@ -267,6 +267,9 @@ class Reservations:
             raise Fault(NOT_FOUND, f"reservation {id!r} is not known") if fault.code == NOT_FOUND else fault
         hold: Json = answer["ok"]["holds"][0]
         _kept(hold)
+        if hold["state"] == "open" and self._asking.now_ms() > _ms(hold["expires_at"]):
+            # The fleet ends it at the next moment in which it does anything.
+            return {**hold, "state": "expired", "ended_at": hold["expires_at"]}
         return hold
 
     async def _refusal(self, hold: Mapping[str, Any], error: Mapping[str, Any]) -> Fault:
