@@ -99,13 +99,8 @@ def fault_of(error: Mapping[str, Any], status: int | None = None) -> Fault:
 
 
 def written(fault: Fault, trace: Trace) -> Response:
-    """A refusal as the protocol writes it."""
-    body: dict[str, Any] = {
-        "error": fault.code,
-        "message": fault.message,
-        "request_id": trace.request,
-        "trace_id": trace.trace,
-    }
+    """A refusal as the protocol writes it. Its trace id is a header only: published clients read no body that has it."""
+    body: dict[str, Any] = {"error": fault.code, "message": fault.message, "request_id": trace.request}
     if fault.details:
         body["details"] = fault.details
     headers = dict(NO_STORE)
