@@ -28,6 +28,9 @@ TOKEN_MAX: Final = 8_192
 """Characters of a key or token."""
 OPERATOR_KEY: Final = "control.operator_key"
 SESSION_PATH: Final = "/v1/session"
+CYCLES: Final = "/cycles/v1/"
+"""Beneath it, what is read is decided message by message, too: an agent reads what is its own."""
+_CYCLES_PUBLIC: Final = ("/cycles/v1/evidence/", "/cycles/v1/.well-known/")
 _SAFE: Final = ("GET", "HEAD", "OPTIONS")
 _OPERATOR: Final = "operator"
 log = structlog.get_logger("tallystick.http")
@@ -196,7 +199,7 @@ class Gate:
             return
         try:
             identity = await self._access.identify(scope)
-            if scope["method"] in _SAFE:
+            if scope["method"] in _SAFE and not scope["path"].startswith(CYCLES):
                 check_reads(scope["path"], identity)
         except Refused as refusal:
             self._access.note(refusal.code, scope, refusal.name)
@@ -221,11 +224,13 @@ class Gate:
 
 
 def _is_public(scope: Scope) -> bool:
-    """Whether a request needs no identity. All that is the fleet's is under ``/v1/``, ``/links/`` and ``/metrics``."""
+    """Whether a request needs no identity: what is the fleet's is under ``/v1/``, `LINKS`, `CYCLES` and ``/metrics``."""
     path: str = scope["path"]
     method: str = scope["method"]
     if path.startswith(LINKS):
         return True  # a link is what lets in
+    if path.startswith(CYCLES):
+        return path.startswith(_CYCLES_PUBLIC)
     if path.startswith("/v1/"):
         return path == SESSION_PATH and method == "POST"
     return method in _SAFE and path != "/metrics"

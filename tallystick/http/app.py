@@ -21,6 +21,8 @@ from tallystick.actors.runtime.intake import Asker
 from tallystick.actors.runtime.log_feed import LogFeed
 from tallystick.actors.runtime.messages import BudgetNote
 from tallystick.actors.runtime.pending import ANSWER_SECONDS
+from tallystick.cycles.front import Front
+from tallystick.cycles.service import Cycles
 from tallystick.events.log.codec import Message, decode_answer
 from tallystick.events.log.store import Store, StoreAway, StoreError
 from tallystick.http.access import Access, FleetAccess, Gate, Tokens
@@ -283,7 +285,7 @@ def application(
     """
     access = Access(fleet.access, Measures(), tokens)
     gate, service = _gate(Service(fleet, access, elsewhere))
-    return RequestsLog(OtlpStatuses(Guard(gate, hosts)), service.measures), service
+    return RequestsLog(Front(OtlpStatuses(Guard(gate, hosts))), service.measures), service
 
 
 def inner_application(fleet: Served, *, keys_needed: bool, reader_limit: ReaderLimit) -> tuple[ASGIApp, Service]:
@@ -294,7 +296,7 @@ def inner_application(fleet: Served, *, keys_needed: bool, reader_limit: ReaderL
     """
     access = Access(fleet.access, Measures(), keys_needed=keys_needed)
     gate, service = _gate(Service(fleet, access, reader_limit=reader_limit))
-    return RequestsLog(OtlpStatuses(gate), service.measures), service
+    return RequestsLog(Front(OtlpStatuses(gate)), service.measures), service
 
 
 def _gate(service: Service) -> tuple[ASGIApp, Service]:
@@ -323,6 +325,7 @@ def _gate(service: Service) -> tuple[ASGIApp, Service]:
         Route("/healthz", service.health, methods=["GET"]),
         Route("/readyz", service.ready, methods=["GET"]),
         Route("/metrics", service.metrics, methods=["GET"]),
+        *Cycles(service.fleet, elsewhere, service.stopping).routes(),
         *(Route(path, files.file, methods=["GET"]) for path in files.paths),
     ]
     handlers = {
