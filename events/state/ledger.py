@@ -18,6 +18,7 @@ from tallystick.events.catalog.event import EPOCH
 from tallystick.events.catalog.rules_version import FIRST_RULES
 from tallystick.events.state.accounts import Account, Balances, Closed, EndedHold
 from tallystick.events.state.agent_leases import AgentLeases
+from tallystick.events.state.bills import Bills
 from tallystick.events.state.calendar import NEVER, earlier, later
 from tallystick.events.state.charged import Charged
 from tallystick.events.state.commitments import Commitments
@@ -102,6 +103,8 @@ class Ledger(Balances):
         """
         self.corrections: dict[int, int] = {}
         """By position of a record without a source that was corrected, that of its last correction."""
+        self.bills: Bills = {}
+        """By provider, what came of the newest bill that was reconciled. No decision reads it."""
         self.clock_apart_ms = 0
         """How far the machine's clock was found ahead of the ledger's time (negative: behind it); 0: together."""
         self.done: dict[str, tuple[int, int, int]] = {}
