@@ -70,10 +70,11 @@ def bring_up_to_date(store: Store) -> None:
         upto = 0
     while upto < end:
         before, upto = upto, min(end, upto + 10 * PAGE)
-        index.add(list(_entries_in(store, before, upto)), upto)
+        index.add(list(entries_in(store, before, upto)), upto)
 
 
-def _entries_in(store: Store, after: int, upto: int) -> Iterator[tuple[str, int]]:
+def entries_in(store: Store, after: int, upto: int) -> Iterator[tuple[str, int]]:
+    """What the records of a log between two positions say of sources."""
     for record in store.read(after, upto):
         if record.name in _NAMES and _FIELD in record.data:
             yield from entries_of([decode_event(record.data, record.name)])
@@ -96,7 +97,11 @@ class SourcesOfLog:
     def note(self, event: Event) -> None:
         """An event is read."""
         for entry in entries_of((event,)):
-            self._file.execute("INSERT OR REPLACE INTO sources VALUES (?, ?)", entry)
+            self.add(entry)
+
+    def add(self, entry: tuple[str, int]) -> None:
+        """What a position says of a source is read."""
+        self._file.execute("INSERT OR REPLACE INTO sources VALUES (?, ?)", entry)
 
     def entries(self) -> Iterator[tuple[str, int]]:
         """All of it, in the order of the sources' characters."""

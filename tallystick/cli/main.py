@@ -21,6 +21,7 @@ _COMMANDS = {
     "demo": "tallystick.cli.demo:demo",
     "simulate": "tallystick.cli.simulate:simulate",
     "send": "tallystick.cli.send:send",
+    "import": "tallystick.cli.import_usage:import_usage",
     "serve": "tallystick.cli.serve:serve",
     "cluster": "tallystick.cli.cluster:cluster",
     "fleet": "tallystick.cli.fleet:fleet",

@@ -153,7 +153,7 @@ def send(
     """
     if message == (HAND_OVER,):
         if url is not None:
-            _check_alone(ctx)
+            check_alone(ctx)
         _say(ctx, hand_over(store_url, url, key))
         return
     for option, name in (("--by", by), ("--id", id)):
@@ -169,7 +169,7 @@ def send(
     else:
         from tallystick.cli.send_to_server import reply_of_server
 
-        _check_alone(ctx)
+        check_alone(ctx)
         reply = reply_of_server(url, key, command)
     _say(ctx, reply)
 
@@ -180,7 +180,7 @@ def _say(ctx: click.Context, reply: bytes) -> None:
         ctx.exit(1)
 
 
-def _check_alone(ctx: click.Context) -> None:
+def check_alone(ctx: click.Context) -> None:
     """With --url, nothing is given that only a fleet of this machine takes.
 
     Raises:
