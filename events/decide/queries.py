@@ -5,8 +5,8 @@ import bisect
 from tallystick.config.amounts import COST, DIMENSIONS, EDGE_NAMES, NOTHING, TOKENS, Triple, dollars
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
-from tallystick.events.decide.bills import bill_statuses
 from tallystick.events.decide.answers import enforcement, status
+from tallystick.events.decide.bills import bill_statuses
 from tallystick.events.decide.fleet_response import pressure
 from tallystick.events.decide.own_limits import ratio
 from tallystick.events.decide.refusals import unknown_agent

@@ -126,7 +126,7 @@ class RecordReconciliation(Command):
     billed_usd: Decimal
     explained_usd: Decimal
     reported_usd: Decimal
-    short: Annotated[list[Name], msgspec.Meta(max_length=1_000)] = []
+    short: Annotated[list[Name], msgspec.Meta(max_length=1_000)] = msgspec.field(default_factory=list)
 
 
 class AcceptClock(Command):

@@ -103,8 +103,6 @@ class Ledger(Balances):
         """
         self.corrections: dict[int, int] = {}
         """By position of a record without a source that was corrected, that of its last correction."""
-        self.bills: Bills = {}
-        """By provider, what came of the newest bill that was reconciled. No decision reads it."""
         self.clock_apart_ms = 0
         """How far the machine's clock was found ahead of the ledger's time (negative: behind it); 0: together."""
         self.done: dict[str, tuple[int, int, int]] = {}
@@ -124,6 +122,8 @@ class Ledger(Balances):
         """
         self.below: tuple[int, dict[str, Any]] = (0, {})
         """The position at which subtrees were last asked for, and what was found of them (`decide.subtree`)."""
+        self.bills: Bills = {}
+        """By provider, what came of the newest bill that was reconciled. No decision reads it."""
         self.leases, self.outputs, self.keys = AgentLeases(), Outputs(), Keys()
         self.auto_accounts, self.without_budget = 0, 0
         """How many of the open accounts have opened by themselves, and how many carve nothing out."""

@@ -80,8 +80,8 @@ class Starts(msgspec.Struct, frozen=True):
 class Metrics(msgspec.Struct, frozen=True):
     """All metrics at a position of the log.
 
-    ``coverage`` is what is explained of what was billed, over the newest bill of each provider, to 6 places, rounded down:
-    null until one was reconciled. ``bills`` are these bills.
+    ``coverage`` is what is explained of what was billed, over the newest bill of each provider, to 6 places, rounded
+    down: null until one was reconciled. ``bills`` are these bills.
     """
 
     position: int

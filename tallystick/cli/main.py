@@ -36,6 +36,7 @@ _COMMANDS = {
     "limits": "tallystick.cli.limits:limits",
     "alerts": "tallystick.cli.alerts:alerts",
     "cost": "tallystick.cli.cost:cost",
+    "reconcile": "tallystick.cli.reconcile:reconcile",
     "dashboard": "tallystick.cli.dashboard:dashboard",
     "metrics": "tallystick.cli.metrics:metrics",
     "events": "tallystick.cli.events:events",

@@ -1,5 +1,5 @@
-"""The two sides of a reconciliation side by side: what was billed and what was reported, in a file that goes with it, so
-that memory grows with neither; and what was found, and is to be changed.
+"""The two sides of a reconciliation side by side: what was billed and what was reported, in a file that goes with it,
+so that memory grows with neither; and what was found, and is to be changed.
 """
 
 import datetime as dt
@@ -56,14 +56,15 @@ CREATE TABLE bookings (
 _INDEXES: Final = """
 CREATE INDEX IF NOT EXISTS billed_calls ON billed (call) WHERE call IS NOT NULL;
 CREATE INDEX IF NOT EXISTS reported_sources ON reported (source) WHERE source IS NOT NULL;
+CREATE INDEX IF NOT EXISTS reported_agents ON reported (agent, model);
 CREATE INDEX IF NOT EXISTS reported_times ON reported (at);
 """
 
 
 class Reported(NamedTuple):
-    """What counts now of a report or settlement. ``at`` is in milliseconds, ``last`` the position of its last correction
-    (0: none), ``fixed`` why no correction of it is possible, ``split`` whether it tells tokens apart, ``item`` what it was,
-    where it is no model's tokens.
+    """What counts now of a report or settlement. ``at`` is in milliseconds, ``last`` the position of its last
+    correction (0: none), ``fixed`` why no correction of it is possible, ``split`` whether it tells tokens apart,
+    ``item`` what it was, where it is no model's tokens.
     """
 
     position: int
@@ -209,9 +210,7 @@ class Books:
             f"SELECT * FROM findings WHERE {where} ORDER BY {order}, status, cause, day, model, key, agent, note"
         )
         for status, cause, day, model, key, agent, note, *figures in rows:
-            yield Finding(
-                status, cause or None, day, model or None, key or None, agent or None, note or None, *figures
-            )
+            yield Finding(status, cause or None, day, model or None, key or None, agent or None, note or None, *figures)
 
     def change(self, one: Change) -> None:
         """A record should have said this; the last of several says what."""
@@ -221,7 +220,7 @@ class Books:
         )
 
     def book(self, one: Booking) -> None:
-        """This is to be booked."""
+        """Something is to be booked."""
         self.file.execute(
             "INSERT INTO bookings VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",
             (one.source, one.at, one.agent, one.model, one.key, *one.parts, *one[6:]),
@@ -230,8 +229,8 @@ class Books:
     def changes(self) -> Iterator[tuple[Change, Reported]]:
         """The changes with the records that they are of, in the order of the log."""
         for row in self.all(
-            "SELECT c.*, r.at, r.agent, r.model, r.key, r.source, r.fresh, r.cached, r.written, r.output, r.cost, r.last,"
-            " r.fixed, r.split FROM changes c JOIN reported r USING (position) ORDER BY position"
+            "SELECT c.*, r.at, r.agent, r.model, r.key, r.source, r.fresh, r.cached, r.written, r.output, r.cost,"
+            " r.last, r.fixed, r.split FROM changes c JOIN reported r USING (position) ORDER BY position"
         ):
             change = Change(row[0], Parts(*row[1:5]), row[5], row[6], row[7])
             at, agent, model, key, source, *figures = row[8:]

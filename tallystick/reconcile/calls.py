@@ -5,8 +5,25 @@ from typing import Any, Final
 
 from tallystick.reconcile.billed import Parts, grouped
 from tallystick.reconcile.books import (
-    CACHE, DUPLICATED, IN_PART, LATE, MATCHED, NEVER_BILLED, NEVER_REPORTED, NOT_BILLED, NOT_REPORTED, PRICED,
-    RENAMED, TIME_ZONE, TOO_MUCH, Booking, Books, Change, Finding, Reported, day_of,
+    CACHE,
+    DUPLICATED,
+    IN_PART,
+    LATE,
+    MATCHED,
+    NEVER_BILLED,
+    NEVER_REPORTED,
+    NOT_BILLED,
+    NOT_REPORTED,
+    PRICED,
+    RENAMED,
+    TIME_ZONE,
+    TOO_MUCH,
+    Booking,
+    Books,
+    Change,
+    Finding,
+    Reported,
+    day_of,
 )  # fmt: skip
 from tallystick.reconcile.causes import Cost, Prices
 from tallystick.reconcile.spread import moved_to
@@ -17,7 +34,9 @@ _DAY_MS: Final = 24 * HOUR_MS
 _NEAR_MS: Final = 36 * HOUR_MS
 """So far apart may a call be billed and reported that are known to belong together by their figures only."""
 _PAIRS_MIN: Final = 3
-_BILLED: Final = "b.id, b.began, b.model, b.key, b.agent, b.call, b.fresh, b.cached, b.written, b.output, b.cost, b.detail"
+_BILLED: Final = (
+    "b.id, b.began, b.model, b.key, b.agent, b.call, b.fresh, b.cached, b.written, b.output, b.cost, b.detail"
+)
 _REPORTED: Final = (
     "r.position, r.at, r.agent, r.model, r.key, r.source, r.fresh, r.cached, r.written, r.output, r.cost, r.last,"
     " r.fixed, r.split"
@@ -47,8 +66,8 @@ class Billed:
 
 def reported_of(row: tuple[Any, ...]) -> Reported:
     """A report out of the books."""
-    position, at, agent, model, key, source, *rest = row
-    return Reported(position, at, agent, model, key, source, Parts(*rest[:4]), *rest[4:7], bool(rest[7]))
+    position, at, agent, model, key, source, *parts, cost, last, fixed, split = row
+    return Reported(position, at, agent, model, key, source, Parts(*parts), cost, last, fixed, bool(split))
 
 
 class Calls:
@@ -59,7 +78,7 @@ class Calls:
         self.offset_ms = 0
 
     def match(self) -> None:
-        """Find for each call its report, each at most once; what is left is found as never reported, or never billed."""
+        """Find for each call its report, each at most once; a call that is left was never reported."""
         if not self._books.one("SELECT count(*) FROM billed WHERE ended IS NULL"):
             return
         self._name_repeats()
@@ -99,7 +118,7 @@ class Calls:
     def _offset(self) -> int:
         """How far the bill's clock is ahead of that of the reports, in quarters of an hour; 0 where it is not known."""
         by_id = "FROM billed b JOIN reported r ON r.source = b.call WHERE b.ended IS NULL"
-        groups = "model, %s AS sent, output" % _SENT
+        groups = f"model, {_SENT} AS sent, output"
         alone = f"SELECT {{}} AS at, {groups} FROM {{}} WHERE {{}} GROUP BY model, sent, output HAVING count(*) = 1"
         figures = (
             f"FROM ({alone.format('began', 'billed', 'ended IS NULL')}) b JOIN"
@@ -204,7 +223,7 @@ class Calls:
         cost = billed.cost
         if cost is None:
             cost = self._prices.quote(billed.model, billed.parts, several=False) or 0
-        agent = billed.agent or only_agent_of(self._books, billed.key)
+        agent = self._known(billed.agent) or only_agent_of(self._books, billed.key)
         cause = DUPLICATED if again else NEVER_REPORTED
         note = "billed twice" if again else None
         day = day_of(billed.began)
@@ -214,15 +233,30 @@ class Calls:
         source = billed.call or f"bill/{day}/{billed.id}"
         self._books.book(
             Booking(
-                *(source, billed.began, agent or UNATTRIBUTED, billed.model, billed.key, billed.parts, cost),
+                *(
+                    source,
+                    billed.began,
+                    agent or billed.agent or UNATTRIBUTED,
+                    billed.model,
+                    billed.key,
+                    billed.parts,
+                    cost,
+                ),
                 *(True, note or cause),
             )
         )
 
+    def _known(self, agent: str | None) -> str | None:
+        """The agent of a call, where it is one that reports: as the bill names it, or as an import would."""
+        for name in () if agent is None else (agent, agent.partition("/")[2]):
+            if name and self._books.one("SELECT 1 FROM reported WHERE agent = ? LIMIT 1", name):
+                return name
+        return None
+
     def _never_billed(self, reported: Reported) -> None:
         twin = self._books.one(
-            "SELECT 1 FROM reported WHERE agent = ? AND model IS ? AND fresh = ? AND cached = ? AND written = ? AND output"
-            " = ? AND state = 1 AND position != ? AND at BETWEEN ? AND ?",
+            "SELECT 1 FROM reported WHERE agent = ? AND model IS ? AND fresh = ? AND cached = ? AND written = ?"
+            " AND output = ? AND state = 1 AND position != ? AND at BETWEEN ? AND ?",
             *(reported.agent, reported.model, *reported.parts, reported.position),
             *(reported.at - _DAY_MS, reported.at + _DAY_MS),
         )
@@ -234,4 +268,3 @@ class Calls:
             )
         )
         self._books.change(Change(reported.position, Parts(), 0, None, note or cause))
-

@@ -1,4 +1,4 @@
-"""Bills that list sums: what was billed of a model in a span, with a key or for an agent, beside what was reported of it."""
+"""Bills that list sums: what was billed of a model in a span, with a key or for an agent, and what was reported."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple
@@ -78,7 +78,7 @@ class Table:
             f"SELECT DISTINCT first, max(last) FROM (SELECT CASE WHEN ended - began < {DAY_MS} THEN began / {DAY_MS} *"
             f" {DAY_MS} ELSE began END AS first, CASE WHEN ended - began < {DAY_MS} THEN (began / {DAY_MS} + 1) *"
             f" {DAY_MS} ELSE ended END AS last FROM billed WHERE ended IS NOT NULL) GROUP BY first ORDER BY first"
-        )  # type: ignore[return-value]
+        )
 
     def prepare(self) -> None:
         """Sum both sides, the reports by quarters of an hour: then every zone can be tried."""
@@ -99,8 +99,8 @@ class Table:
         at_first = "(SELECT first FROM spans WHERE first <= {} ORDER BY first DESC LIMIT 1)"
         rows = self._books.all(
             f"SELECT {at_first.format('began')} AS first, model, {key}, {agent}, CASE WHEN model IS NULL THEN item END,"
-            " sum(fresh), sum(cached), sum(written), sum(output), sum(cost), count(*) FROM billed WHERE ended IS NOT NULL"
-            " GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2, 3, 4, 5"
+            " sum(fresh), sum(cached), sum(written), sum(output), sum(cost), count(*) FROM billed"
+            " WHERE ended IS NOT NULL GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2, 3, 4, 5"
         )
         ends = dict(self.spans)
         for first, model, key_, agent_, item, *figures in rows:
@@ -111,8 +111,9 @@ class Table:
             cell.billed = None if parts[0] is None else grouped(Parts(*parts), self.grain.detail)
             cell.cost = cost
         rows = self._books.all(
-            f"SELECT s.first, model, {key}, {agent}, CASE WHEN model IS NULL THEN item END, sum(fresh), sum(cached), sum(written), sum(output), sum(cost),"
-            " sum(n) FROM quarters q JOIN spans s ON s.first = (SELECT max(first) FROM spans WHERE first <= q.at + ?1)"
+            f"SELECT s.first, model, {key}, {agent}, CASE WHEN model IS NULL THEN item END, sum(fresh), sum(cached),"
+            " sum(written), sum(output), sum(cost), sum(n) FROM quarters q JOIN spans s ON s.first = (SELECT max(first)"
+            " FROM spans WHERE first <= q.at + ?1)"
             " AND q.at + ?1 < s.last GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2, 3, 4, 5",
             offset_ms,
         )

@@ -1,5 +1,5 @@
-"""One cell in which a bill and reports differ: which records explain it, and what each should have said so that their sum
-is what was billed.
+"""One cell in which a bill and reports differ: which records explain it, and what each should have said so that their
+sum is what was billed.
 """
 
 import hashlib
@@ -9,8 +9,22 @@ from typing import Final, Protocol
 
 from tallystick.reconcile.billed import CACHED, GROUPS, NO_TOKENS, TOTAL, Parts, grouped
 from tallystick.reconcile.books import (
-    CACHE, DUPLICATED, MATCHED, NEVER_BILLED, NEVER_REPORTED, NOT_BILLED, NOT_REPORTED, PRICED, RENAMED, TOO_MUCH,
-    UNKNOWN, Booking, Books, Change, Finding, Reported,
+    CACHE,
+    DUPLICATED,
+    MATCHED,
+    NEVER_BILLED,
+    NEVER_REPORTED,
+    NOT_BILLED,
+    NOT_REPORTED,
+    PRICED,
+    RENAMED,
+    TOO_MUCH,
+    UNKNOWN,
+    Booking,
+    Books,
+    Change,
+    Finding,
+    Reported,
 )  # fmt: skip
 from tallystick.reconcile.calls import UNATTRIBUTED, only_agent_of
 from tallystick.reconcile.causes import Cost, Prices, ratio
@@ -83,7 +97,9 @@ class OneCell:
 
     def _shift(self, less: Vector, more: Vector) -> None:
         """Count tokens of the input in another part of it, in the records that have such."""
-        weights = [sum(self._vector(record)[place] for place, units in enumerate(less) if units) for record in self._records]
+        weights = [
+            sum(self._vector(record)[place] for place, units in enumerate(less) if units) for record in self._records
+        ]
         for sign, vector in ((-1, less), (1, more)):
             for place, units in enumerate(vector):
                 group = GROUPS[self._terms.detail][place]
@@ -156,8 +172,8 @@ class OneCell:
         self._say(NOT_REPORTED, cause, note, cost, 0, parts.all, self._agent())
 
     def _cost_of(self, parts: Parts) -> int:
-        """What tokens that nobody has reported were billed with: the rest of the cost, where that may be; else what they
-        cost by the list, as much above it as reports are.
+        """What tokens that nobody has reported were billed with: the rest of the cost, where that may be; else what
+        they cost by the list, as much above it as reports are.
         """
         quote, whole = (self._prices.quote(self._cell.place.model, one) for one in (parts, self._cell.reported_parts))
         if quote is not None and whole:
@@ -195,7 +211,9 @@ class OneCell:
         """Let the costs of the records be what was billed of them, in proportion."""
         if self._left is None or not self._records:
             return
-        counted = [record for record in self._records if any(self._parts[record.position]) or self._cost[record.position]]
+        counted = [
+            record for record in self._records if any(self._parts[record.position]) or self._cost[record.position]
+        ]
         weights = [self._cost[record.position] for record in counted]
         units, sign = abs(self._left), 1 if self._left > 0 else -1
         if sign < 0:
@@ -226,7 +244,10 @@ class OneCell:
         count = self._cell.reported_parts.all - self._cell.elsewhere_tokens if whole else tokens
         self._told += reported
         self._told_tokens += count if whole or status == NOT_BILLED else 0
-        billed_tokens, reported_tokens = (0 if status == NOT_BILLED else count), (0 if status == NOT_REPORTED else count)
+        billed_tokens, reported_tokens = (
+            (0 if status == NOT_BILLED else count),
+            (0 if status == NOT_REPORTED else count),
+        )
         self._books.find(
             Finding(
                 *(status, cause, day_of_place(place), place.model, place.key, agent or place.agent, note),

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from tallystick.config.amounts import dollars
-from tallystick.reconcile.books import Booking, Change, Reported, at_of
 from tallystick.reconcile.billed import Parts
+from tallystick.reconcile.books import Booking, Change, Reported, at_of
 from tallystick.reconcile.reported import ITEM_LABEL, KEY_LABELS
 from tallystick.reconcile.running import Reconciliation
 
@@ -23,6 +23,8 @@ def messages_of(found: Reconciliation, now: dt.datetime) -> Iterator[Message]:
     A message has an id that follows from what it changes: sent again, it changes nothing.
     """
     for change, record in found.books.changes():
+        if record.fixed is not None:
+            continue
         yield _with_id(correction(found, change, record), record.last)
     for booking in found.books.bookings():
         yield _with_id(report(found, booking, now), 0)
@@ -87,6 +89,6 @@ def _reason(found: Reconciliation, why: str) -> str:
 
 
 def _with_id(message: Message, last: int) -> Message:
-    """``last`` is the position of the last correction of the same record: what changes a record again is another one."""
+    """``last`` is the position of the record's last correction: what changes it again has another id."""
     text = repr((sorted((name, repr(value)) for name, value in message.items() if name != "occurred_at"), last))
     return message | {"id": f"reconcile-{hashlib.sha256(text.encode()).hexdigest()[:32]}"}

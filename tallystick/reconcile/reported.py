@@ -12,7 +12,7 @@ from tallystick.events.log.store import Record
 from tallystick.reconcile.billed import Parts
 from tallystick.reconcile.books import Books, Reported, ms_of
 
-KEY_LABELS: Final = ("api_key", "api_key_id", "key")
+KEY_LABELS: Final = ("key", "api_key", "api_key_id")
 """The labels of usage that may name the provider's key, the first that is there."""
 ITEM_LABEL: Final = "billed_item"
 """The label that says what was booked, where it is no model's tokens."""

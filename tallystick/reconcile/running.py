@@ -7,12 +7,13 @@ from typing import Final, NamedTuple
 
 from tallystick.events.log.store import Record
 from tallystick.events.state.rules import Rules
+from tallystick.importing.notes import Notes
 from tallystick.reconcile.billed import BilledRow, BillError, Other
 from tallystick.reconcile.books import NOT_REPORTED, UNKNOWN, Books, day_of
 from tallystick.reconcile.calls import Calls
 from tallystick.reconcile.causes import Prices
+from tallystick.reconcile.focus import NO_MODEL
 from tallystick.reconcile.formats import read_bill
-from tallystick.reconcile.read_focus import NO_MODEL
 from tallystick.reconcile.reported import ReportedUsage
 from tallystick.reconcile.sums import Sums
 from tallystick.reconcile.zones import shown_offset
@@ -25,8 +26,10 @@ _NAME_MAX: Final = 128
 
 
 class Sum(NamedTuple):
-    """Lines and nano-dollars of a status."""
+    """Lines and nano-dollars of a status and a cause."""
 
+    status: str
+    cause: str
     lines: int
     billed: int
     reported: int
@@ -51,7 +54,8 @@ class Short(NamedTuple):
 class Reconciliation(NamedTuple):
     """What came of a bill. Amounts are in nano-dollars; ``zone`` is that of the bill's days, where it is not UTC.
 
-    ``recorded``: the log knows of this bill already.
+    ``others`` are charges for no usage, ``left_out`` lines that say none. ``recorded``: the log knows of this bill
+    already.
     """
 
     books: Books
@@ -64,8 +68,9 @@ class Reconciliation(NamedTuple):
     billed: int
     explained: int
     reported: int
-    by_status: Mapping[str, Sum]
+    sums: list[Sum]
     others: Mapping[str, int]
+    left_out: Mapping[str, int]
     short: list[Short]
     recorded: bool
 
@@ -83,7 +88,8 @@ def reconcile(
     prices = Prices(rules)
     # 1. The bill, so that it is known what it is of.
     others: dict[str, int] = {}
-    formats = [_read(file, form, rules, books, others) for file in files]
+    notes = Notes()
+    formats = [_read(file, form, rules, (books, others, notes)) for file in files]
     if not books.one("SELECT count(*) FROM billed"):
         raise BillError(f"{files[0].name}: found no line that bills usage, allowed is a bill of usage")
     # 2. What was reported, and which of it the bill speaks of.
@@ -111,16 +117,18 @@ def reconcile(
         day_of(last),
         shown_offset(offset) if offset else None,
         *_totals(books),
-        {status: Sum(*figures) for status, *figures in _by_status(books)},
+        _sums(books),
         others,
+        dict(notes.dropped),
         _short(books, [set(event.short) for event in usage.reconciled if event.bill != digest]),
         any(event.bill == digest for event in usage.reconciled),
     )
 
 
-def _read(file: Path, form: str | None, rules: Rules, books: Books, others: dict[str, int]) -> str:
-    """Put the lines of a file into the books, and other charges into ``others``; the name of its format."""
-    found, rows = read_bill(file, form)
+def _read(file: Path, form: str | None, rules: Rules, into: tuple[Books, dict[str, int], Notes]) -> str:
+    """Put the lines of a file into the books, and other charges beside them; the name of its format."""
+    books, others, notes = into
+    found, rows = read_bill(file, form, notes)
 
     def usage() -> Iterator[tuple[BilledRow, str | None]]:
         for row in rows:
@@ -143,8 +151,8 @@ def _leave_out_others(books: Books, prices: Prices) -> None:
         if model not in models and prices.provider(model) not in providers & _SELLERS:
             books.run("UPDATE reported SET scope = 0 WHERE model = ?", model)
     books.run(
-        "UPDATE reported SET scope = 0 WHERE model IS NULL AND coalesce(item, ?1) NOT IN (SELECT coalesce(item, ?1) FROM"
-        " billed WHERE model IS NULL)",
+        "UPDATE reported SET scope = 0 WHERE model IS NULL AND coalesce(item, ?1) NOT IN (SELECT coalesce(item, ?1)"
+        " FROM billed WHERE model IS NULL)",
         NO_MODEL,
     )
     books.run("UPDATE billed SET item = NULL WHERE item = ?", NO_MODEL)
@@ -172,9 +180,9 @@ def _totals(books: Books) -> tuple[int, int, int]:
     return billed, billed - unknown, max(0, billed - missing)
 
 
-def _by_status(books: Books) -> Iterator[tuple[str, int, int, int]]:
-    sql = "SELECT status, sum(lines), sum(billed), sum(reported) FROM findings GROUP BY status"
-    return books.all(sql)  # type: ignore[return-value]
+def _sums(books: Books) -> list[Sum]:
+    sql = "SELECT status, cause, sum(lines), sum(billed), sum(reported) FROM findings GROUP BY 1, 2 ORDER BY 1, 2"
+    return [Sum(*row) for row in books.all(sql)]
 
 
 def _short(books: Books, before: Sequence[set[str]]) -> list[Short]:

@@ -67,7 +67,7 @@ class Sums:
         return [cell for cell in cells if id(cell) not in gone]
 
     def _elsewhere(self, cells: list[Cell], cause: str) -> None:
-        """What is missing in one cell and too much in another: it was billed late, or a part of it under another name."""
+        """What is missing in one cell and too much in another was billed late, or under another name."""
         key = _but_model if cause == RENAMED else _but_day
         too_few: dict[tuple[object, ...], list[Cell]] = defaultdict(list)
         for cell in cells:

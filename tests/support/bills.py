@@ -1,4 +1,4 @@
-"""A fleet's true usage, what its agents report of it, and the bill of it in every format, with faults of known kinds."""
+"""A fleet's true usage, what its agents report of it, and the bill of it in every format, with known faults."""
 
 import csv
 import datetime as dt
@@ -83,7 +83,7 @@ def true_usage(dice: Random, provider: str, days: int = 10, calls: int = 6) -> l
 
 
 def seeded(seed: int, provider: str, kinds: Sequence[str] = KINDS, *, by_sums: bool = False) -> World:
-    """True usage with one fault of each kind, each in a place of its own: a call, or for bills of sums a day and model."""
+    """True usage with one fault of each kind, each on a day and a model of its own."""
     dice = Random(seed)
     calls = true_usage(dice, provider)
     world = World(list(calls), list(calls), zone_hours=dice.choice((-8, -5, 5, 9)) if "time_zone" in kinds else 0)
@@ -106,29 +106,28 @@ def seeded(seed: int, provider: str, kinds: Sequence[str] = KINDS, *, by_sums: b
 def _fault(dice: Random, world: World, kind: str, there: list[Call], by_sums: bool) -> None:
     one = dice.choice(there)
     touched = there if by_sums and kind in ("price", "cache", "renamed") else [one]
-    changed: Callable[[Call], Call]
     match kind:
-        case "price":
-            changed = lambda call: replace(call, cost=call.cost * 13 // 10)  # noqa: E731
-        case "cache":
-            changed = lambda call: replace(  # noqa: E731
-                call,
-                cost=cost_of(call.model, Parts(call.parts.fresh + call.parts.cached, 0, *call.parts[2:])),
-            )
-        case "renamed":
-            changed = lambda call: replace(call, model=f"{call.model}-next", cost=call.cost * 11 // 10)  # noqa: E731
-        case "late":
-            changed = lambda call: replace(call, at=call.at + dt.timedelta(days=1))  # noqa: E731
         case "duplicated":
             world.billed.append(one)
-            return
         case "never_billed":
             world.billed.remove(one)
-            return
-        case _:
+        case "never_reported":
             world.reported.remove(one)
-            return
-    world.billed = [changed(call) if call in touched else call for call in world.billed]
+        case _:
+            world.billed = [_changed(call, kind) if call in touched else call for call in world.billed]
+
+
+def _changed(call: Call, kind: str) -> Call:
+    """A call as it is billed by a fault."""
+    match kind:
+        case "price":
+            return replace(call, cost=call.cost * 13 // 10)
+        case "cache":
+            fresh = Parts(call.parts.fresh + call.parts.cached, 0, *call.parts[2:])
+            return replace(call, cost=cost_of(call.model, fresh))
+        case "renamed":
+            return replace(call, model=f"{call.model}-next", cost=call.cost * 11 // 10)
+    return replace(call, at=call.at + dt.timedelta(days=1))
 
 
 def report(fleet: Fleet, calls: Sequence[Call], *, with_ids: bool = True) -> None:
@@ -144,7 +143,7 @@ def report(fleet: Fleet, calls: Sequence[Call], *, with_ids: bool = True) -> Non
             "cache_write_tokens": call.parts.written,
             "usage": {"cost_usd": dollars(call.cost)},
             "occurred_at": call.at.isoformat(),
-            "labels": {"api_key": call.key},
+            "labels": {"key": call.key},
             **({"source_id": call.id} if with_ids else {}),
         }
         for call in calls
@@ -177,6 +176,7 @@ def _litellm(world: World, call: Call) -> dict[str, object]:
         "startTime": _local(world, call).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
         "model": call.model,
         "custom_llm_provider": "openai",
+        "metadata": {"user_api_key_alias": call.key},
     }
 
 
@@ -219,7 +219,8 @@ def openai(world: World) -> dict[str, str]:
         usage.append({**span, "results": [result]})
         # A provider rounds its costs for people: here it gives all digits, in three lines.
         cost = sum(call.cost for call in calls)
-        lines = zip(("input", "cached input", "output"), (cost // 2, cost // 3, cost - cost // 2 - cost // 3), strict=True)
+        thirds = (cost // 2, cost // 3, cost - cost // 2 - cost // 3)
+        lines = zip(("input", "cached input", "output"), thirds, strict=True)
         results = [
             {
                 "object": "organization.costs.result",
