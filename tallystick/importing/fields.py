@@ -30,8 +30,8 @@ class Fields:
             value = self._values.get(name)
             if isinstance(value, int | Decimal) and not isinstance(value, bool):
                 return str(value)
-            if isinstance(value, str) and value.strip():
-                return value.strip()
+            if isinstance(value, str) and (text := _whole(value).strip()):
+                return text
         return None
 
     def count(self, *names: str) -> int | None:
@@ -123,6 +123,11 @@ class Fields:
                 raise self.misread(name, "a number, not negative")
             return name, number
         return None
+
+
+def _whole(text: str) -> str:
+    """A text without halves of characters, which JSON may have, and nothing could write."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def _moment(value: Any) -> dt.datetime:

@@ -2,8 +2,10 @@
 
 import gzip
 import os
+import stat
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple
 
@@ -42,7 +44,8 @@ def files_below(given: Iterable[Path], endings: tuple[str, ...], notes: Notes) -
             except OSError as error:
                 notes.cannot_read(str(file), error.strerror)
                 continue
-            found.setdefault((status.st_dev, status.st_ino), file)
+            if stat.S_ISREG(status.st_mode) or file == path:
+                found.setdefault((status.st_dev, status.st_ino), file)
     return sorted(found.values())
 
 
@@ -102,21 +105,20 @@ class Opened:
 
     def moved_to(self, raw: BinaryIO, before: int) -> int:
         """How far the file is read, in bytes; ``before`` is what it was when this was said last."""
-        now = raw.tell()
+        now = raw.tell() if raw.seekable() else before
         self._moved(now - before)
         return now
 
-    def stream(self, raw: BinaryIO) -> BinaryIO | None:
+    def stream(self, raw: BufferedReader) -> BinaryIO | None:
         """What is in the file, unzipped and without a byte order mark; None for a text that is not UTF-8."""
-        start = raw.read(2)
-        raw.seek(0)
+        start = raw.peek(2)[:2]
         stream: BinaryIO = gzip.GzipFile(fileobj=raw) if start == _ZIPPED else raw  # type: ignore[assignment]
         if start in _UTF_16:
             self.notes.cannot_read(self.name, "found UTF-16, allowed is UTF-8")
             return None
         return stream
 
-    def _lines(self, raw: BinaryIO) -> Iterator[Line]:
+    def _lines(self, raw: BufferedReader) -> Iterator[Line]:
         stream = self.stream(raw)
         if stream is None:
             return

@@ -13,7 +13,7 @@ from tallystick.importing.files import Opened
 from tallystick.importing.used import DOLLARS, Used, labelled, named
 
 _TIMES: Final = ("start_time", "end_time")
-_APART: Final = ("project_id", "user_id", "api_key_id", "model", "batch", "service_tier")
+_APART: Final = ("project_id", "user_id", "api_key_id", "model", "service_tier")
 
 
 def read(file: Opened, now: dt.datetime) -> Iterator[Used]:
@@ -31,7 +31,7 @@ def _used(bucket: Bucket, fields: Fields, now: dt.datetime) -> Used | None:
     sent, got = max(sent, cached, heard), max(got, spoken)
     if not sent + got:
         return None
-    source = source_of("openai", "usage", bucket, *(fields.text(name) for name in _APART))
+    source = source_of("openai", "usage", bucket, *(fields.text(name) for name in _APART), _batch(fields))
     return Used(
         key=source,
         source=source,
@@ -79,5 +79,9 @@ def _labels(fields: Fields) -> dict[str, str]:
         user=fields.text("user_id"),
         key=fields.text("api_key_id"),
         service_tier=fields.text("service_tier"),
-        batch="true" if fields.flag("batch") else None,
+        batch=_batch(fields),
     )
+
+
+def _batch(fields: Fields) -> str | None:
+    return "true" if fields.flag("batch") else None

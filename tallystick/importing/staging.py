@@ -14,7 +14,12 @@ from tallystick.importing.used import DOLLARS, Used
 
 REPEATED: Final = "said again in the files"
 _FLUSH: Final = 20_000
-_CACHE_KILOBYTES: Final = 32 * 1024
+_PRAGMAS: Final = (
+    "PRAGMA synchronous = OFF",
+    "PRAGMA journal_mode = OFF",
+    "PRAGMA cache_size = -32768",  # kilobytes
+    "PRAGMA temp_store = FILE",
+)
 _encode = msgspec.msgpack.Encoder(decimal_format="string").encode
 _decode = msgspec.msgpack.Decoder(Used).decode
 _TABLES: Final = """
@@ -34,13 +39,7 @@ class Staging:
     def __init__(self, notes: Notes) -> None:
         self._notes = notes
         self._file = sqlite3.connect("", isolation_level=None)
-        for statement in (
-            "PRAGMA synchronous = OFF",
-            "PRAGMA journal_mode = OFF",
-            f"PRAGMA cache_size = -{_CACHE_KILOBYTES}",
-            "PRAGMA temp_store = FILE",
-            *_TABLES.split(";"),
-        ):
+        for statement in (*_PRAGMAS, *_TABLES.split(";")):
             self._file.execute(statement)
         self._fresh: dict[str, Used] = {}
 

@@ -64,7 +64,7 @@ def report_of(used: Used, id: str, agent: str | None, rates: dict[str, Decimal])
         agent=agent or used.agent,
         source_id=used.source,
         occurred_at=used.at,
-        model=used.model,
+        model=None if used.model is None else used.model[:NAME_MAX],
         usage=usage,
         requests=used.requests,
         operation=used.operation,
