@@ -40,6 +40,7 @@ _COMMANDS = {
     "dashboard": "tallystick.cli.dashboard:dashboard",
     "metrics": "tallystick.cli.metrics:metrics",
     "events": "tallystick.cli.events:events",
+    "export": "tallystick.cli.export:export",
     "audit": "tallystick.cli.audit:audit",
     "projections": "tallystick.cli.projections:projections",
     "whatif": "tallystick.cli.whatif:whatif",

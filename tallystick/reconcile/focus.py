@@ -6,8 +6,6 @@ from tallystick.importing.fields import Fields
 from tallystick.reconcile.billed import TOTAL, BilledRow, Other, Parts, nanos_of
 
 NEEDED: Final = ("BilledCost", "ChargePeriodStart", "ChargePeriodEnd")
-NO_MODEL: Final = "usage without a model"
-"""How usage is described that names no model."""
 _USAGE: Final = "Usage"
 _TOKENS: Final = "tokens"
 

@@ -8,11 +8,11 @@ from typing import Final, NamedTuple
 from tallystick.events.log.store import Record
 from tallystick.events.state.rules import Rules
 from tallystick.importing.notes import Notes
+from tallystick.projections.reports.focus import NO_MODEL
 from tallystick.reconcile.billed import BilledRow, BillError, Other
 from tallystick.reconcile.books import NOT_REPORTED, UNKNOWN, Books, day_of
 from tallystick.reconcile.calls import Calls
 from tallystick.reconcile.causes import Prices
-from tallystick.reconcile.focus import NO_MODEL
 from tallystick.reconcile.formats import read_bill
 from tallystick.reconcile.reported import ReportedUsage
 from tallystick.reconcile.sums import Sums

@@ -96,7 +96,9 @@ def test_sub_agents_have_files_of_their_own_and_steps_of_them_in_the_session_are
 def test_what_is_no_call_to_a_model_is_left_out(tmp_path: Path) -> None:
     user = {"type": "user", "timestamp": at(0), "message": {"role": "user", "content": '"usage": {"input_tokens": 9}'}}
     tool = {"type": "user", "timestamp": at(0), "toolUseResult": {"usage": {"input_tokens": 9}}}
-    nothing = answer("m", "r", usage={"cache_creation_input_tokens": 0, "cache_read_input_tokens": 0, "input_tokens": 0})
+    nothing = answer(
+        "m", "r", usage={"cache_creation_input_tokens": 0, "cache_read_input_tokens": 0, "input_tokens": 0}
+    )
     nothing["message"]["usage"]["output_tokens"] = 0
     notes = Notes()
     write(tmp_path / "s-1.jsonl", user, tool, answer(model="<synthetic>"), nothing, {"type": "summary"}, "")

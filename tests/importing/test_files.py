@@ -151,9 +151,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize(("text", "read", "said"), BROKEN.values(), ids=BROKEN.keys())
-def test_what_is_not_json_is_named_and_the_rest_is_read(
-    tmp_path: Path, text: str, read: list[int], said: str
-) -> None:
+def test_what_is_not_json_is_named_and_the_rest_is_read(tmp_path: Path, text: str, read: list[int], said: str) -> None:
     (tmp_path / "x.json").write_text(text)
     notes = Notes()
     found = list(rows_of(Opened(tmp_path / "x.json", notes), ()))

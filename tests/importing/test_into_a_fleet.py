@@ -189,5 +189,3 @@ def test_a_full_disk_is_one_line(run: Run, tmp_path: Path, monkeypatch: pytest.M
     result = run("import", "claude-code", "p")
     assert result.exit_code == 1
     assert "the temporary file of the import could not be written: database or disk is full" in result.stderr
-
-

@@ -64,7 +64,12 @@ DAY = {"object": "bucket", "start_time": 1793491200, "end_time": 1793577600}
 
 
 def page(*results: Any, **bucket: Any) -> dict[str, Any]:
-    return {"object": "page", "data": [{**DAY, "results": list(results), **bucket}], "has_more": False, "next_page": None}
+    return {
+        "object": "page",
+        "data": [{**DAY, "results": list(results), **bucket}],
+        "has_more": False,
+        "next_page": None,
+    }
 
 
 def test_openai_counts_cached_input_within_the_input(tmp_path: Path) -> None:
@@ -91,7 +96,10 @@ def test_what_an_export_is_grouped_by_tells_sums_apart(tmp_path: Path, other: st
 def test_costs_are_taken_in_the_currency_of_the_bill(tmp_path: Path) -> None:
     euros = {**COST, "amount": {"value": 1.5, "currency": "eur"}}
     first, second = found("openai", as_json(tmp_path, page(COST, euros)))
-    assert {(used.cost, used.currency) for used in (first, second)} == {(Decimal("0.06"), "USD"), (Decimal("1.5"), "EUR")}
+    assert {(used.cost, used.currency) for used in (first, second)} == {
+        (Decimal("0.06"), "USD"),
+        (Decimal("1.5"), "EUR"),
+    }
     report = report_of(second if second.currency == "EUR" else first, "m-1", None, {"EUR": Decimal("1.08")})
     assert report.usage is not None
     assert report.usage.cost_usd == Decimal("1.62")
@@ -112,7 +120,9 @@ def test_a_bucket_without_tokens_is_left_out_and_one_that_goes_on_is_of_now(tmp_
     notes = Notes()
     images = {"object": "organization.usage.images.result", "images": 3, "num_model_requests": 3}
     today = int(NOW.replace(hour=0).timestamp())
-    (used,) = found("openai", as_json(tmp_path, page(images, USAGE, start_time=today, end_time=today + 86400)), notes=notes)
+    (used,) = found(
+        "openai", as_json(tmp_path, page(images, USAGE, start_time=today, end_time=today + 86400)), notes=notes
+    )
     assert used.at == NOW
     assert notes.dropped == {"of no use": 1}
 
@@ -204,7 +214,9 @@ FORMS = {
     "an array on one line": json.dumps,
     "lines": lambda rows: "\n".join(map(json.dumps, rows)),
     "a page": lambda rows: json.dumps({"data": rows, "total": len(rows)}),
-    "with a byte order mark and other line ends": lambda rows: "\ufeff" + json.dumps(rows, indent=1).replace("\n", "\r\n"),
+    "with a byte order mark and other line ends": lambda rows: (
+        "\ufeff" + json.dumps(rows, indent=1).replace("\n", "\r\n")
+    ),
 }
 
 

@@ -53,8 +53,13 @@ def answer(
         "output_tokens": output,
         **rest.pop("usage", {}),
     }
-    message = {"id": id, "type": "message", "role": "assistant", "model": rest.pop("model", "claude-sonnet-4-5-20250929")}
-    message |= {"content": [{"type": "text", "text": "the word \"usage\" in a text"}], "usage": usage}
+    message = {
+        "id": id,
+        "type": "message",
+        "role": "assistant",
+        "model": rest.pop("model", "claude-sonnet-4-5-20250929"),
+    }
+    message |= {"content": [{"type": "text", "text": 'the word "usage" in a text'}], "usage": usage}
     row = {"type": "assistant", "sessionId": "s-1", "timestamp": at(seconds), "cwd": "/srv/web", "gitBranch": "main"}
     row |= {"requestId": request, "message": message, **rest}
     return {name: value for name, value in row.items() if value is not None}
