@@ -249,6 +249,7 @@ MESSAGES: Final[Mapping[type[c.Command], Who]] = {
     c.ReleaseReserve: Who(_OPERATOR),
     c.AcceptClock: Who(_OPERATOR),
     c.CorrectUsage: Who(_OPERATOR),
+    c.RecordReconciliation: Who(_OPERATOR),
     c.LoadConfig: Who(_OPERATOR),
     c.CreateKey: Who(_OPERATOR),
     c.RevokeKey: Who(_OPERATOR),

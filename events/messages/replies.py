@@ -244,6 +244,19 @@ class DelegationStatus(msgspec.Struct, frozen=True, omit_defaults=True):
     stopped: str | None = None
 
 
+class BillStatus(msgspec.Struct, frozen=True):
+    """What came of the newest bill of a provider: ``coverage`` is the part of what was billed that is explained, and
+    ``reported`` the part that agents had reported by themselves, both to 6 places, rounded down.
+    """
+
+    bill: str
+    first: str
+    last: str
+    billed_usd: str
+    coverage: float
+    reported: float
+
+
 class GlobalStatus(Reply):
     """The fleet in the current period; ``agent_statuses`` is one page of its open accounts by id.
 
@@ -267,6 +280,8 @@ class GlobalStatus(Reply):
     clock_apart_seconds: int = 0
     delegation: DelegationStatus | None = None
     """Where its total is an account of another fleet."""
+    bills: dict[str, BillStatus] | None = None
+    """By provider, what came of the newest bill that was reconciled."""
 
 
 class Overrides(Reply):
@@ -384,6 +399,14 @@ class Corrected(Reply):
     model: str | None = None
     unpriced: bool = False
     base_tier: bool = False
+
+
+class Reconciled(Reply):
+    """Answers `RecordReconciliation`; ``recorded`` is false where this bill was kept already."""
+
+    provider: str
+    status: BillStatus
+    recorded: bool = True
 
 
 class Done(Reply):

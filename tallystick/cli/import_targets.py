@@ -12,8 +12,11 @@ import msgspec
 
 from tallystick.actors.errors import NOT_NOW, Unanswered
 from tallystick.actors.runtime.control_client import ask
+from tallystick.actors.runtime.control_connection import digest_of
+from tallystick.actors.runtime.control_peer import own_peer
 from tallystick.actors.runtime.control_place import places_of
 from tallystick.actors.runtime.control_socket import is_live
+from tallystick.actors.runtime.intake import Asker
 from tallystick.cli.common import settings_for
 from tallystick.events.log.codec import encode_command
 from tallystick.events.log.store import Store, WriterPresent, open_store
@@ -68,8 +71,9 @@ def asking(place: Place) -> Iterator[Ask]:
     except BaseException:
         found.close()
         raise
+    asker = Asker(own_peer().encoded(), digest_of(os.environ.get(_OPERATOR_KEY) or None))
     with Fleet.open(found, settings.config, settings.prices, by=place.by) as fleet:
-        yield lambda reports: _until_decided(lambda: fleet.ask(reports, place.by, _ANSWER_SECONDS))
+        yield lambda reports: _until_decided(lambda: fleet.ask(reports, place.by, _ANSWER_SECONDS, asker=asker))
 
 
 def _found(place: Place) -> Path | Store:

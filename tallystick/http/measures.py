@@ -110,6 +110,22 @@ def _figures(status: Mapping[str, Any]) -> Iterator[str]:
     for name, (kind, text, value) in plain.items():
         yield from _head(name, kind, text)
         yield f"{name} {value}"
+    yield from _bills(status)
+
+
+def _bills(status: Mapping[str, Any]) -> Iterator[str]:
+    """The newest bill of each provider."""
+    bills = status.get("bills") or {}
+    for name, field, text in (
+        ("tallystick_bill_dollars", "billed_usd", "What the newest bill that was reconciled says, in dollars."),
+        ("tallystick_bill_coverage_ratio", "coverage", "The part of that bill that is explained, 0 to 1."),
+        ("tallystick_bill_reported_ratio", "reported", "The part that agents had reported by themselves, 0 to 1."),
+    ):
+        if bills:
+            yield from _head(name, "gauge", text)
+        for provider, bill in bills.items():
+            shown = provider.replace("\\", "\\\\").replace('"', '\\"')
+            yield f'{name}{{provider="{shown}"}} {bill[field]}'
 
 
 def _head(name: str, kind: str, text: str) -> Iterator[str]:

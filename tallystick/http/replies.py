@@ -52,6 +52,7 @@ REPLIES: Final[Mapping[type[c.Command], tuple[type, ...]]] = {
     c.ReleaseReserve: (r.Totals,),
     c.AcceptClock: (r.Totals,),
     c.CorrectUsage: (r.Corrected,),
+    c.RecordReconciliation: (r.Reconciled,),
     c.LoadConfig: (r.Loaded,),
     c.CreateKey: (a.KeyShown,),
     c.RevokeKey: (a.KeyShown,),
