@@ -224,7 +224,7 @@ class Gate:
 
 
 def _is_public(scope: Scope) -> bool:
-    """Whether a request needs no identity: what is the fleet's is under ``/v1/``, `LINKS`, `CYCLES` and ``/metrics``."""
+    """Whether a request needs no identity: those for what is the fleet's do, besides links, which let in by themselves."""
     path: str = scope["path"]
     method: str = scope["method"]
     if path.startswith(LINKS):
