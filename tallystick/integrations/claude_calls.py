@@ -8,7 +8,7 @@ from collections import defaultdict, deque
 from collections.abc import Mapping
 from typing import Any, Final
 
-from tallystick.integrations.calls import MAX_OUTPUT_TOKENS, Accounts, AccountTerms, AsyncFrameworkCall, about_tokens
+from tallystick.integrations.calls import Accounts, AccountTerms, AsyncFrameworkCall, about_tokens
 from tallystick.integrations.claude_usage import Message, Reported, Transcripts
 from tallystick.interface.calls import CallTerms
 from tallystick.interface.interface import Interface
@@ -24,10 +24,7 @@ class SessionCalls:
     """What is held for the calls of a session, and what was reported of them."""
 
     def __init__(self, fleet: Interface, agent: str, terms: AccountTerms) -> None:
-        self._accounts, self._output = (
-            Accounts(fleet, agent, **terms),
-            terms.get("max_output_tokens", MAX_OUTPUT_TOKENS),
-        )
+        self._accounts = Accounts(fleet, agent, **terms)
         self._next: dict[str | None, AsyncFrameworkCall] = {}
         """By agent, what is held for its next call while its tools work."""
         self._made: dict[Kind, deque[AsyncFrameworkCall]] = defaultdict(deque)
@@ -124,11 +121,10 @@ class SessionCalls:
     async def _held(self, kind: Kind, *sent: Any, waits: bool = True) -> AsyncFrameworkCall:
         if self.is_over:
             raise Refused("session_over", "the block of this session's budget has ended")
-        model, tokens = self._models.get(kind), self._sizes.get(kind, 0) + about_tokens(*sent)
-        terms: CallTerms = {"tokens": tokens + self._output} if model is None else {"input_tokens": tokens}
+        terms: CallTerms = {"input_tokens": self._sizes.get(kind, 0) + about_tokens(*sent)}
         if not waits:
             terms["wait_seconds"] = 0
-        call = self._accounts.async_call(model, kind, **terms)
+        call = self._accounts.async_call(self._models.get(kind), kind, **terms)
         await call.__aenter__()
         return call
 
