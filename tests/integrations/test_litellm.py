@@ -272,3 +272,21 @@ def test_a_call_without_await_is_reported_afterwards(fleet: Fleet, model: Model)
     finally:
         litellm.logging_callback_manager._reset_all_callbacks()
     assert status(fleet, "lead")["consumed"]["tokens"] == 15
+
+
+def test_a_fleet_that_is_served_is_asked_likewise(any_fleet: Fleet, model: Model) -> None:
+    async def program() -> None:
+        with pytest.raises(litellm.BudgetExceededError):
+            await litellm.acompletion(model="mine/large", messages=MESSAGES, max_tokens=20_000)
+        await asyncio.gather(*(ask(metadata={"agent": "reader"}) for _ in range(50)))
+        await ended(any_fleet)
+        call = asyncio.create_task(ask("mine/slow"))
+        while model.calls < 51:  # noqa: ASYNC110 - the model has no event for each of its calls
+            await asyncio.sleep(0.001)
+        call.cancel()
+        await asyncio.gather(call, return_exceptions=True)
+
+    with any_fleet.agent("lead", tokens=20_000):
+        calling(any_fleet, program(), sub_agents={"tokens": 10_000})
+        assert status(any_fleet, "lead.reader")["consumed"]["tokens"] == 50 * 15
+        assert model.calls == 51
