@@ -115,7 +115,7 @@ def events(number: int, blocks: Blocks, body: dict[str, Any]) -> list[dict[str, 
     """The answer of a number, as the Messages API streams it."""
     usage = {"input_tokens": 100 * number, "cache_creation_input_tokens": 5, "cache_read_input_tokens": 1_000}
     message = {
-        "id": f"msg_{number:03}",
+        "id": f"msg_01{number:022}",
         "type": "message",
         "role": "assistant",
         "model": body["model"],

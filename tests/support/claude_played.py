@@ -42,7 +42,7 @@ class PlayedSession(Transport):
     def _answer(self) -> None:
         self._calls.append(1)
         parts = events(1, [text("hello")], {"model": MODEL})
-        message = {**parts[0]["message"], "id": f"msg_{self._id}", "content": [text("hello")]}
+        message = {**parts[0]["message"], "id": f"msg_01{self._id:>22}".replace(" ", "x"), "content": [text("hello")]}
         parts[0]["message"] = message
         about = {"session_id": self._id, "uuid": self._id, "parent_tool_use_id": None}
         for part in parts:
