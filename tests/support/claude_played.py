@@ -33,6 +33,7 @@ class PlayedSession(Transport):
             self._say({"type": "control_response", "response": answer})
         elif given["type"] == "user":
             prompt = {"hook_event_name": "UserPromptSubmit", "prompt": given["message"]["content"]}
+            prompt["transcript_path"] = f"{self._id}.jsonl"  # sessions may be kept from writing one
             asked = {"subtype": "hook_callback", "callback_id": self._hook, "input": prompt}
             self._say({"type": "control_request", "request_id": "hook-1", "request": asked})
         else:
