@@ -1,6 +1,6 @@
-"""What a session of Claude Code says that it used. Its messages come first, and say little of their output; its
-transcripts say all of a message a moment later, and the id of its request, under which telemetry and imports have it; the
-totals of a result have also what is in no message.
+"""What a session of Claude Code says that it used. Its messages come first, and say little of their output. Its
+transcripts say all of a message a moment later, and the id of its request, under which telemetry and imports have it.
+The totals of a result have also what is in no message.
 """
 
 import contextlib
