@@ -112,9 +112,11 @@ def test_a_call_is_held_before_and_settled_by_the_providers_usage(fleet: Fleet, 
         await asyncio.gather(call, return_exceptions=True)
         await ended(fleet)
         assert (await ask()).usage.total_tokens == 15
+        # An answer is settled when it is there.
+        assert status(fleet, "lead")["consumed"]["tokens"] == 15
+        assert holds(fleet) == []
 
     calling(fleet, program())
-    assert status(fleet, "lead")["consumed"]["tokens"] == 15
     assert len(holds(fleet, "cancelled")) == 1
 
 
