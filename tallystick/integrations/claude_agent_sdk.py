@@ -98,16 +98,27 @@ class Budget:
             return {"decision": "block", "reason": why}
         if event != "PreToolUse":
             return {"continue_": False, "stopReason": why}
-        denied: Any = {"permissionDecision": "deny", "permissionDecisionReason": why}
-        return {"continue_": False, "stopReason": why, "hookSpecificOutput": {"hookEventName": event, **denied}}
+        return {
+            "continue_": False,
+            "stopReason": why,
+            "hookSpecificOutput": {
+                "hookEventName": "PreToolUse",
+                "permissionDecision": "deny",
+                "permissionDecisionReason": why,
+            },
+        }
 
     async def _hear(self, message: Any) -> None:
         calls = self._calls
         if isinstance(message, StreamEvent) and message.parent_tool_use_id is None:
             await calls.settle(None, self._parts.add(message.event))
-        elif isinstance(message, AssistantMessage) and not self._parts.has(message.message_id):
-            said = {"id": message.message_id, "model": message.model, "usage": message.usage}
-            await calls.settle(self._kinds.get(message.parent_tool_use_id), message_of(said))
+        elif isinstance(message, AssistantMessage):
+            kind = self._kinds.get(message.parent_tool_use_id)
+            said = message_of({"id": message.message_id, "model": message.model, "usage": message.usage})
+            if said is not None and self._parts.has(said.id):
+                calls.note(kind, said)
+            else:
+                await calls.settle(kind, said)
         elif isinstance(message, ConversationResetMessage):
             calls.reported.clear()
         elif isinstance(message, ResultMessage):

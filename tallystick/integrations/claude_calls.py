@@ -6,9 +6,9 @@ import asyncio
 import contextlib
 from collections import defaultdict, deque
 from collections.abc import Mapping
-from typing import Any, Final, Unpack
+from typing import Any, Final
 
-from tallystick.integrations.calls import MAX_OUTPUT_TOKENS, Accounts, AccountTerms, AsyncFrameworkCall, about_tokens
+from tallystick.integrations.calls import Accounts, AccountTerms, AsyncFrameworkCall, about_tokens
 from tallystick.integrations.claude_usage import Message, Reported, Transcripts
 from tallystick.interface.calls import CallTerms
 from tallystick.interface.interface import Interface
@@ -24,15 +24,14 @@ class SessionCalls:
     """What is held for the calls of a session, and what was reported of them."""
 
     def __init__(self, fleet: Interface, agent: str, terms: AccountTerms) -> None:
-        self._accounts, self._output = (
-            Accounts(fleet, agent, **terms),
-            terms.get("max_output_tokens", MAX_OUTPUT_TOKENS),
-        )
+        self._accounts = Accounts(fleet, agent, **terms)
         self._next: dict[str | None, AsyncFrameworkCall] = {}
         """By agent, what is held for its next call while its tools work."""
         self._made: dict[Kind, deque[AsyncFrameworkCall]] = defaultdict(deque)
         """What is held for calls that are being made, the oldest first."""
         self._models: dict[Kind, str] = {}
+        self._sizes: dict[Kind, int] = {}
+        """How many tokens the newest message was, with what was sent: the next call sends them again."""
         self._asking, self._settled = asyncio.Lock(), asyncio.Event()
         self.reported, self.transcripts = Reported(), Transcripts()
         self.is_over = False
@@ -46,15 +45,18 @@ class SessionCalls:
         self._made[kind].append(await self._held(kind, *sent))
 
     async def ask_for_next(self, agent: str | None, kind: Kind) -> None:
-        """Hold for the call that follows the tools of an agent; where waiting may help, they work in the meantime.
+        """Hold for the call that follows the tools of an agent. Where waiting may help, they work in the meantime; the
+        message that wants them may just be ending, and what is left of its hold be free in a moment.
 
         Raises:
             Refused: it was refused, and waiting cannot help.
         """
         async with self._asking:
-            if agent not in self._next:
+            for _ in range(0 if agent in self._next else 2):
                 with contextlib.suppress(Throttled):
-                    self._next[agent] = await self._held(kind, wait_seconds=0)
+                    self._next[agent] = await self._held(kind, waits=False)
+                    return
+                await self._catch_up(kind)
 
     async def make_next(self, agent: str | None, kind: Kind) -> None:
         """The call that follows tools is made now; where it was not held for yet, ask.
@@ -63,18 +65,18 @@ class SessionCalls:
             Refused: it was refused.
         """
         await self.settle_transcripts()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_CATCH_UP_SECONDS):
-                while kind is None and self._made[kind]:
-                    self._settled.clear()
-                    await self._settled.wait()
-        self._made[kind].append(self._next.pop(agent, None) or await self._held(kind))
+        await self._catch_up(kind)
+        self._made[kind].append(self._next.pop(agent) if agent in self._next else await self._held(kind))
+
+    def note(self, kind: Kind, message: Message) -> None:
+        """What the next call is estimated by."""
+        self._models[kind], self._sizes[kind] = message.model, message.size
 
     async def settle(self, kind: Kind, message: Message | None) -> None:
         """Settle a call by its message; where more is known of one, the larger figure counts."""
         if message is None or (news := self.reported.add(message)) is None:
             return
-        self._models[kind] = message.model
+        self.note(kind, message)
         if news == "new" and self._made[kind]:
             call = self._made[kind].popleft()
             call.model = message.model
@@ -108,12 +110,23 @@ class SessionCalls:
         for kind in list(self._made):
             await self._end(kind, error)
 
-    async def _held(self, kind: Kind, *sent: Any, **terms: Unpack[CallTerms]) -> AsyncFrameworkCall:
+    async def _catch_up(self, kind: Kind) -> None:
+        """Wait until the messages of the session's agent so far were read."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_CATCH_UP_SECONDS):
+                while kind is None and self._made[kind]:
+                    self._settled.clear()
+                    await self._settled.wait()
+
+    async def _held(self, kind: Kind, *sent: Any, waits: bool = True) -> AsyncFrameworkCall:
         if self.is_over:
             raise Refused("session_over", "the block of this session's budget has ended")
-        model, tokens = self._models.get(kind), about_tokens(*sent)
-        about: CallTerms = {"tokens": tokens + self._output} if model is None else {"input_tokens": tokens}
-        return await self._accounts.async_call(model, kind, **about, **terms).__aenter__()
+        terms: CallTerms = {"input_tokens": self._sizes.get(kind, 0) + about_tokens(*sent)}
+        if not waits:
+            terms["wait_seconds"] = 0
+        call = self._accounts.async_call(self._models.get(kind), kind, **terms)
+        await call.__aenter__()
+        return call
 
     async def _end(self, kind: Kind, error: BaseException | None) -> None:
         why = error or InterruptedError("it was not made")

@@ -26,6 +26,11 @@ class Message(NamedTuple):
     model: str
     usage: Mapping[str, Any]
 
+    @property
+    def size(self) -> int:
+        """Its tokens, with those that were sent for it."""
+        return sum(self.usage.get(name) or 0 for name in _COUNTS)
+
 
 def message_of(given: Mapping[str, Any]) -> Message | None:
     """A message of a model; None where it does not say what it used, or is of Claude Code itself."""
@@ -47,7 +52,7 @@ class Parts:
             self._message["usage"] = {**self._message.get("usage", {}), **event.get("usage", {})}
         return message_of(self._message) if event["type"] == "message_stop" else None
 
-    def has(self, id: str | None) -> bool:
+    def has(self, id: str) -> bool:
         """Whether this message is streamed, and its parts will say more."""
         return self._message.get("id") == id
 
