@@ -23,7 +23,7 @@ with warnings.catch_warnings():
 
 from tallystick import Fleet
 from tallystick.integrations.litellm import Budget, CallRefused
-from tests.integrations.test_litellm import MESSAGES, Model, ended
+from tests.support.litellm_model import MESSAGES, Model, ended
 from tests.support.programs import agents, fleet_of, holds, run, status, until
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pydantic", "ignore::DeprecationWarning")
