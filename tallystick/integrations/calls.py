@@ -235,11 +235,9 @@ class OpenCalls(Generic[K]):
         if isinstance(call := self._calls.pop(name, None), FrameworkCall):
             call.__exit__(type(error), error, None)
 
-    def give_up(self, name: K, error: BaseException, reply: Any = None) -> None:
-        """`cancel`, of threads and coroutines alike, from any thread; it blocks. ``reply`` may say what it used."""
+    def give_up(self, name: K, error: BaseException) -> None:
+        """`cancel`, of threads and coroutines alike, from any thread; it blocks."""
         if (call := self._calls.pop(name, None)) is not None:
-            if reply is not None:
-                call.finish(reply)
             call.give_up(error)
 
     async def begin_async(self, name: K, call: AsyncFrameworkCall) -> None:

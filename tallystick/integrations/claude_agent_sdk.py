@@ -2,16 +2,17 @@
 
 import dataclasses
 from collections.abc import AsyncIterable, AsyncIterator, Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar, Unpack
 
-from claude_agent_sdk import AssistantMessage, ClaudeAgentOptions, HookMatcher, ResultMessage, StreamEvent
+from claude_agent_sdk import AssistantMessage, ClaudeAgentOptions, HookMatcher, ResultMessage
 from claude_agent_sdk.types import ConversationResetMessage, HookContext, HookJSONOutput, SyncHookJSONOutput
 
 from tallystick.actors.errors import Unanswered
 from tallystick.integrations.calls import AccountTerms
-from tallystick.integrations.claude_calls import Kind, SessionCalls
-from tallystick.integrations.claude_usage import Parts, message_of
+from tallystick.integrations.claude_calls import SessionCalls
+from tallystick.integrations.claude_usage import Kind, message_of
 from tallystick.interface.calls import WAIT_SECONDS
 from tallystick.interface.interface import Interface
 from tallystick.interface.refusals import Refused
@@ -32,30 +33,28 @@ class Budget:
     """
 
     def __init__(self, fleet: Interface, agent: str, **terms: Unpack[AccountTerms]) -> None:
-        self._calls, self._parts = SessionCalls(fleet, agent, terms), Parts()
+        self._calls = SessionCalls(fleet, agent, terms)
         self._hook_seconds = float(terms.get("wait_seconds", WAIT_SECONDS)) + _MARGIN_SECONDS
         self._kinds: dict[str | None, Kind] = {}
         """By the use of the tool that began a sub-agent, its type."""
-        self._with_past = self._passes_parts = False
+        self._with_past = False
         self.refused: Refused | Unanswered | None = None
         """The newest refusal, if there was one."""
 
     def options(self, options: ClaudeAgentOptions | None = None) -> ClaudeAgentOptions:
-        """Options with hooks that ask, before those that are there, and with the parts that say what is used."""
+        """Options with hooks that ask, before those that are there."""
         given = options or ClaudeAgentOptions()
         self._with_past = bool(given.resume or given.continue_conversation)
-        self._passes_parts = given.include_partial_messages
         hooks: dict[Any, list[HookMatcher]] = {**(given.hooks or {})}
         for event in _EVENTS:
             hooks[event] = [HookMatcher(hooks=[self._hook], timeout=self._hook_seconds), *hooks.get(event, ())]
-        return dataclasses.replace(given, hooks=hooks, include_partial_messages=True)
+        return dataclasses.replace(given, hooks=hooks)
 
     async def messages(self, messages: AsyncIterable[_Said]) -> AsyncIterator[_Said]:
         """The messages of `query`, `receive_response` or `receive_messages`; what they say of usage settles calls."""
         async for message in messages:
             await self._hear(message)
-            if self._passes_parts or not isinstance(message, StreamEvent):
-                yield message
+            yield message
 
     async def __aenter__(self) -> Self:
         return self
@@ -68,6 +67,7 @@ class Budget:
     async def _hook(self, given: Any, tool_use_id: str | None, context: HookContext) -> HookJSONOutput:
         agent, event, calls = given.get("agent_id"), given["hook_event_name"], self._calls
         kind: Kind = given["agent_type"] if agent else None
+        calls.transcripts.watch(*_transcript(given))
         try:
             if event == "UserPromptSubmit":
                 await calls.ask(None, given["prompt"])
@@ -77,8 +77,6 @@ class Budget:
                     return await self._spawn(given["tool_use_id"], given["tool_input"])
             elif event == "PostToolBatch":
                 await calls.make_next(agent, kind)
-            else:
-                calls.transcripts.add(given["agent_transcript_path"], given["agent_type"])
         except (Refused, Unanswered) as error:
             return self._refuse(event, error)
         return {}
@@ -110,17 +108,21 @@ class Budget:
 
     async def _hear(self, message: Any) -> None:
         calls = self._calls
-        if isinstance(message, StreamEvent) and message.parent_tool_use_id is None:
-            await calls.settle(None, self._parts.add(message.event))
-        elif isinstance(message, AssistantMessage):
-            kind = self._kinds.get(message.parent_tool_use_id)
+        if isinstance(message, AssistantMessage):
             said = message_of({"id": message.message_id, "model": message.model, "usage": message.usage})
-            if said is not None and self._parts.has(said.id):
-                calls.note(kind, said)
-            else:
-                await calls.settle(kind, said)
+            if said is not None:
+                await calls.hear(message.parent_tool_use_id, self._kinds.get(message.parent_tool_use_id), said)
         elif isinstance(message, ConversationResetMessage):
             calls.reported.clear()
         elif isinstance(message, ResultMessage):
             with_past, self._with_past = self._with_past, False
             await calls.settle_totals(message.model_usage or {}, with_past=with_past)
+
+
+def _transcript(given: Any) -> tuple[Path, Kind]:
+    """The file to which the agent of a hook writes, and its type."""
+    path = Path(given["transcript_path"])
+    if not (agent := given.get("agent_id")):
+        return path, None
+    of_agent = given.get("agent_transcript_path") or path.with_suffix("") / "subagents" / f"agent-{agent}.jsonl"
+    return Path(of_agent), given["agent_type"]

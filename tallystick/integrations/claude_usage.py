@@ -1,15 +1,18 @@
-"""What a session of Claude Code says that it used: in the parts and messages of its stream, in the transcripts of its
-sub-agents, and in the totals of a result. Each says less than the next, and the same of the same message.
+"""What a session of Claude Code says that it used. Its messages come first, and say little of their output. Its
+transcripts say all of a message a moment later, and the id of its request, under which telemetry and imports have it.
+The totals of a result have also what is in no message.
 """
 
 import contextlib
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
+Kind = str | None
+"""The type of a sub-agent; None for the session's own agent."""
 _COUNTS: Final = {
     "input_tokens": "inputTokens",
     "output_tokens": "outputTokens",
@@ -20,11 +23,12 @@ _COUNTS: Final = {
 
 
 class Message(NamedTuple):
-    """What is known of a message of a model."""
+    """What is known of a message of a model, and the id of its call where it is reported."""
 
     id: str
     model: str
     usage: Mapping[str, Any]
+    source: str
 
     @property
     def size(self) -> int:
@@ -32,58 +36,42 @@ class Message(NamedTuple):
         return sum(self.usage.get(name) or 0 for name in _COUNTS)
 
 
-def message_of(given: Mapping[str, Any]) -> Message | None:
+def message_of(given: Mapping[str, Any], request_id: str | None = None) -> Message | None:
     """A message of a model; None where it does not say what it used, or is of Claude Code itself."""
     id, model, usage = given.get("id"), given.get("model"), given.get("usage")
-    return Message(id, model, usage) if id and model and usage and model != "<synthetic>" else None
-
-
-class Parts:
-    """The message that is being streamed; only its last parts say all that it used."""
-
-    def __init__(self) -> None:
-        self._message: dict[str, Any] = {}
-
-    def add(self, event: Mapping[str, Any]) -> Message | None:
-        """The message, once it is whole."""
-        if event["type"] == "message_start":
-            self._message = dict(event["message"])
-        elif event["type"] == "message_delta":
-            self._message["usage"] = {**self._message.get("usage", {}), **event.get("usage", {})}
-        return message_of(self._message) if event["type"] == "message_stop" else None
-
-    def has(self, id: str) -> bool:
-        """Whether this message is streamed, and its parts will say more."""
-        return self._message.get("id") == id
+    is_one = id and model and usage and model != "<synthetic>"
+    return Message(str(id), str(model), usage or {}, request_id or str(id)) if is_one else None
 
 
 class Transcripts:
-    """The files of sub-agents that have ended, each read again where it has grown."""
+    """The files that a session writes, read as they grow: its own from now on, those of sub-agents from their begin."""
 
     def __init__(self) -> None:
-        self._read: dict[Path, tuple[str, int]] = {}
+        self._read: dict[Path, tuple[Kind, int]] = {}
 
-    def add(self, path: str, kind: str) -> None:
-        """The file of a sub-agent of this type."""
-        self._read[Path(path)] = (kind, 0)
+    def watch(self, path: Path, kind: Kind) -> None:
+        """Read this file, too."""
+        if path not in self._read:
+            past = path.stat().st_size if kind is None and path.exists() else 0
+            self._read[path] = (kind, past)
 
-    def messages(self) -> list[tuple[str, Message]]:
-        """What is new, with the type of its sub-agent."""
-        found: list[tuple[str, Message]] = []
-        for path, (kind, size) in list(self._read.items()):
-            with contextlib.suppress(OSError):
-                lines = path.read_bytes()
-                if len(lines) > size:
-                    self._read[path] = (kind, len(lines))
+    def messages(self) -> list[tuple[Kind, Message]]:
+        """What is new; a line that is not whole yet is read later."""
+        found: list[tuple[Kind, Message]] = []
+        for path, (kind, offset) in list(self._read.items()):
+            with contextlib.suppress(OSError), path.open("rb") as file:
+                file.seek(offset)
+                lines = file.read().rpartition(b"\n")[0]
+                if lines:
+                    self._read[path] = (kind, offset + len(lines) + 1)
                     found += [(kind, message) for line in lines.splitlines() for message in _in(line)]
         return found
 
 
 def _in(line: bytes) -> Iterator[Message]:
-    """The message of a line; the last line may not be whole yet."""
     with contextlib.suppress(msgspec.DecodeError):
         entry = msgspec.json.decode(line)
-        if entry.get("type") == "assistant" and (message := message_of(entry["message"])):
+        if entry.get("type") == "assistant" and (message := message_of(entry["message"], entry.get("requestId"))):
             yield message
 
 
@@ -92,16 +80,21 @@ class Reported:
 
     def __init__(self) -> None:
         self._used: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+        self._sources: dict[str, str] = {}
 
-    def add(self, message: Message) -> Literal["new", "more"] | None:
-        """Whether a message is new, or says more than before, or nothing that was not said."""
+    def __contains__(self, message: Message) -> bool:
+        return message.id in self._sources
+
+    def add(self, message: Message) -> Message | None:
+        """The message as it is to be reported, once it says more than before: under the same id each time."""
+        source = self._sources.setdefault(message.id, message.source)
         counts = Counter({name: message.usage.get(name) or 0 for name in _COUNTS})
-        is_new, used = (message.model, message.id) not in self._used, self._used[message.model, message.id]
+        used = self._used[message.model, message.id]
         more = counts - used
         used |= counts
-        return "new" if is_new else "more" if more else None
+        return message._replace(source=source) if more else None
 
-    def rest(self, totals: Mapping[str, Any]) -> Iterator[Message]:
+    def rest(self, totals: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, int]]]:
         """What the totals of a session have beyond its messages, by model, as for a title; each is given once."""
         used: dict[str, Counter[str]] = defaultdict(Counter)
         for (model, _), counts in self._used.items():
@@ -116,7 +109,7 @@ class Reported:
             if more := (counts - used[model]) & rest:
                 rest -= more
                 self._used[model, ""] += more
-                yield Message("", model, dict(more))
+                yield model, dict(more)
 
     def clear(self) -> None:
         """The totals begin anew."""

@@ -36,15 +36,17 @@ class Budget(BasePlugin):
         """Ask for the hold of a call; a refusal is the answer."""
         run = _run_of(callback_context)
         await self._end(run, None)
-        terms: CallTerms = {"input_tokens": about_tokens(llm_request.contents, llm_request.config.system_instruction)}
-        if (most := llm_request.config.max_output_tokens) is not None:
+        config = llm_request.config
+        sent = about_tokens(llm_request.contents, config.system_instruction, config.tools)
+        terms: CallTerms = {"input_tokens": sent}
+        if (most := config.max_output_tokens) is not None:
             terms["max_output_tokens"] = most
         call = self._accounts.async_call(llm_request.model, run.agent, **terms)
         try:
             await call.__aenter__()
         except Refused as refused:
             details = {"code": refused.code, **refused.details}
-            return LlmResponse(error_code=refused.code, error_message=str(refused), custom_metadata=details)
+            return LlmResponse(error_code=refused.code, error_message=refused.message, custom_metadata=details)
         self._running[run] = _Running(call)
         return None
 

@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import uuid
 import weakref
-from functools import partial
 from typing import Any, Final, Unpack
 
 from litellm.exceptions import BudgetExceededError
@@ -45,7 +44,6 @@ class Budget(CustomLogger):
         super().__init__()
         self._accounts, self._calls = Accounts(fleet, agent, **terms), OpenCalls[str]()
         self._whose: dict[str, tuple[str | None, dict[str, str]]] = {}
-        self._answers: dict[str, Any] = {}
         # LiteLLM takes two callbacks for one that do not differ in their public attributes. Under this name its record
         # of a call has the name that the call has here: its own id may be the choice of the proxy's client.
         self.key = f"tallystick-{uuid.uuid4().hex}"
@@ -66,6 +64,7 @@ class Budget(CustomLogger):
         name = request["litellm_logging_obj"].model_call_details.setdefault(self.key, uuid.uuid4().hex)
         if name in self._calls:
             return
+        self._watch(name, request)
         sub_agent, labels = self._whose.setdefault(name, (sub_agent, labels))
         terms: dict[str, Any] = {"labels": labels} if labels else {}
         if largest := next((request[key] for key in _LARGEST if request.get(key)), None):
@@ -76,18 +75,13 @@ class Budget(CustomLogger):
             await self._calls.begin_async(name, call)
         except Refused as refused:
             raise CallRefused(refused) from None
-        self._watch(name, request)
 
     def _watch(self, name: str, request: Request) -> None:
         """LiteLLM says nothing of a call that is cancelled, nor of a stream that is left: only its objects end."""
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
         weakref.finalize(request["litellm_logging_obj"], self._collected, loop, name).atexit = False
         if task is not None and not request.get("stream"):
-            task.add_done_callback(partial(self._task_ended, loop, name))
-
-    def _task_ended(self, loop: asyncio.AbstractEventLoop, name: str, task: "asyncio.Task[Any]") -> None:
-        if task.cancelled() and name not in self._answers:
-            self._give_up(loop, name)
+            task.add_done_callback(lambda ended: self._give_up(loop, name) if ended.cancelled() else None)
 
     def _collected(self, loop: asyncio.AbstractEventLoop, name: str) -> None:
         """Objects are collected anywhere: nothing may be waited for here."""
@@ -97,21 +91,24 @@ class Budget(CustomLogger):
             loop.call_soon_threadsafe(self._give_up, loop, name)
 
     def _give_up(self, loop: asyncio.AbstractEventLoop, name: str) -> None:
-        error, answer = asyncio.CancelledError("it was left"), self._answers.pop(name, None)
         if name in self._calls:
-            loop.run_in_executor(None, self._calls.give_up, name, error, answer)
+            loop.run_in_executor(None, self._calls.give_up, name, asyncio.CancelledError("it was left"))
 
     # --- after --------------------------------------------------------------------------------------------------------
 
     async def async_post_call_success_deployment_hook(
         self, request_data: Request, response: Any, call_type: Any
     ) -> None:
-        """It was answered; what it cost comes with the event, which LiteLLM drops where there are too many."""
-        self._answers[self._name_in(request_data)] = getattr(response, "usage", None)
+        """It was answered whole, and goes on when it is settled."""
+        record = request_data["litellm_logging_obj"]
+        cost = record.response_cost_calculator(result=response)
+        unknown = record.model_call_details.get("response_cost_failure_debug_information")
+        used = _used(response, None if unknown else cost, getattr(response, "id", None))
+        await self._calls.settle_async(self._name_in(request_data), **used)
 
     async def async_log_success_event(self, kwargs: Request, response_obj: Any, start_time: Any, end_time: Any) -> None:
-        """A call has ended, or a stream."""
-        await self._calls.settle_async(kwargs.get(self.key, ""), **_used(kwargs, response_obj))
+        """A stream has ended, or LiteLLM had the answer in its cache."""
+        await self._calls.settle_async(kwargs.get(self.key, ""), **_logged(kwargs, response_obj))
 
     async def async_post_call_failure_deployment_hook(
         self, request_data: Any, exception: Exception, call_type: Any, fallback_depth: int | None = None
@@ -127,7 +124,7 @@ class Budget(CustomLogger):
         """A call of a function without `await` has ended."""
         if self.key not in kwargs:
             sub_agent = _agent_in(kwargs.get("litellm_params", {}))
-            self._accounts.report(sub_agent=sub_agent, model=kwargs["model"], **_used(kwargs, response_obj))
+            self._accounts.report(sub_agent=sub_agent, model=kwargs["model"], **_logged(kwargs, response_obj))
 
     def _name_in(self, request: Any) -> str:
         name: str = request["litellm_logging_obj"].model_call_details.get(self.key, "")
@@ -139,10 +136,14 @@ def _agent_in(request: Request) -> str | None:
     return agent if isinstance(agent, str) else None
 
 
-def _used(kwargs: Request, response: Any) -> dict[str, Any]:
-    """What LiteLLM says of a call; its cost, where it knows the model. What comes out of its cache is free."""
+def _logged(kwargs: Request, response: Any) -> dict[str, Any]:
+    """What LiteLLM's event says of a call. What comes out of its cache is free."""
     said = kwargs["standard_logging_object"]
     if said.get("cache_hit"):
         return {"reply": {"input_tokens": 0, "output_tokens": 0}, "usd": 0}
-    usd = None if said.get("response_cost_failure_debug_info") else f"{said['response_cost']:.9f}"
-    return {"reply": response, "usd": usd, "source_id": said["id"]}
+    return _used(response, None if said.get("response_cost_failure_debug_info") else said["response_cost"], said["id"])
+
+
+def _used(response: Any, cost: float | None, id: str | None) -> dict[str, Any]:
+    """Its cost is LiteLLM's, where that knows the model; else the fleet's prices count."""
+    return {"reply": response, "usd": None if cost is None else f"{cost:.9f}", "source_id": id}

@@ -64,7 +64,7 @@ class _Budgeted(WrapperModel):
         model_settings: ModelSettings | None,
         model_request_parameters: ModelRequestParameters,
     ) -> ModelResponse:
-        async with self._asked(messages, model_settings) as call:
+        async with self._asked(messages, model_settings, model_request_parameters) as call:
             response = await self.wrapped.request(messages, model_settings, model_request_parameters)
             await self._settle(call, response)
             return response
@@ -78,7 +78,7 @@ class _Budgeted(WrapperModel):
         run_context: RunContext[Any] | None = None,
     ) -> AsyncGenerator[StreamedResponse]:
         async with (
-            self._asked(messages, model_settings) as call,
+            self._asked(messages, model_settings, model_request_parameters) as call,
             self.wrapped.request_stream(messages, model_settings, model_request_parameters, run_context) as stream,
         ):
             try:
@@ -88,9 +88,12 @@ class _Budgeted(WrapperModel):
 
     @asynccontextmanager
     async def _asked(
-        self, messages: list[ModelMessage], settings: ModelSettings | None
+        self, messages: list[ModelMessage], settings: ModelSettings | None, given: ModelRequestParameters
     ) -> AsyncGenerator[AsyncFrameworkCall]:
-        terms: CallTerms = {"input_tokens": about_tokens(messages)}
+        parts = [part for message in messages for part in message.parts]
+        said = [getattr(part, name, None) for part in parts for name in ("content", "args")]
+        tools = [(tool.name, tool.description, tool.parameters_json_schema) for tool in given.function_tools]
+        terms: CallTerms = {"input_tokens": about_tokens(said, tools, given.instruction_parts)}
         if (most := (settings or {}).get("max_tokens")) is not None:
             terms["max_output_tokens"] = most
         budget = self._budget

@@ -246,7 +246,7 @@ def test_agents_have_accounts_of_their_own_and_tools_that_are_agents_too() -> No
 
 
 @pytest.mark.filterwarnings("ignore:ParallelAgent is deprecated:DeprecationWarning")
-def test_agents_that_work_side_by_side_in_one_run_are_told_apart() -> None:
+def test_agents_that_work_side_by_side_in_one_run_are_not_confused() -> None:
     async def program() -> None:
         names = [f"reader{number}" for number in range(10)]
         readers = [LlmAgent(name=name, model=Model(model=MODEL, script=in_parts)) for name in names]

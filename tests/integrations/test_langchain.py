@@ -246,3 +246,17 @@ def test_the_nodes_of_a_graph_ask_through_a_wrapper(fleet: Fleet, how: str) -> N
 def test_a_reply_without_usage_counts_as_all_that_was_held(fleet: Fleet) -> None:
     create_agent(model(replies=[AIMessage("hello")], max_tokens=100), middleware=[budget(fleet)]).invoke(HELLO)
     assert status(fleet, "lead")["consumed"]["tokens"] > 100
+
+
+def test_a_fleet_that_is_served_is_asked_likewise(any_fleet: Fleet) -> None:
+    with any_fleet.agent("lead", tokens=20_000):
+        with pytest.raises(Refused):
+            create_agent(model(max_tokens=20_000, model_name="opus"), middleware=[budget(any_fleet)]).invoke(HELLO)
+        agent = create_agent(model(), middleware=[budget(any_fleet, sub_agents={"tokens": 10_000})], name="reader")
+
+        async def program() -> None:
+            await asyncio.gather(*(agent.ainvoke(HELLO) for _ in range(50)))
+
+        run(program())
+        agent.invoke(HELLO)
+        assert status(any_fleet, "lead.reader")["consumed"]["tokens"] == 51 * 15

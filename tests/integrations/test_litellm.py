@@ -2,7 +2,7 @@
 
 import asyncio
 import warnings
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -14,52 +14,11 @@ with warnings.catch_warnings():
 
 from tallystick import Fleet, Refused
 from tallystick.integrations.litellm import Budget
+from tests.support.litellm_model import MESSAGES, Model, ended
 from tests.support.programs import agents, consumed, fleet_of, holds, run, status, until
 
 # LiteLLM loads some of its parts when they are first used, and pydantic warns of them.
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pydantic")
-MESSAGES = [{"role": "user", "content": "hello"}]
-
-
-class Model(litellm.CustomLLM):
-    """A provider of LiteLLM that answers here: 10 tokens in, 5 out; it fails or is slow where its model says so."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.calls = 0
-        self.asked = asyncio.Event()
-
-    def _answer(self, response: Any) -> Any:
-        response.choices[0].message.content = "hello"
-        response.usage = litellm.Usage(prompt_tokens=10, completion_tokens=5, total_tokens=15)
-        return response
-
-    async def _asked(self, model: str) -> None:
-        self.calls += 1
-        self.asked.set()
-        if model == "slow":
-            await asyncio.Event().wait()
-        if model == "broken":
-            raise RuntimeError("it is broken")
-        await asyncio.sleep(0)
-
-    async def acompletion(self, model: str, model_response: Any, *given: Any, **named: Any) -> Any:  # type: ignore[override]
-        await self._asked(model)
-        return self._answer(model_response)
-
-    def completion(self, model: str, model_response: Any, *given: Any, **named: Any) -> Any:  # type: ignore[override]
-        self.calls += 1
-        return self._answer(model_response)
-
-    async def astreaming(self, model: str, *given: Any, **named: Any) -> AsyncIterator[Any]:  # type: ignore[override]
-        usage = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
-        for number in range(3):
-            await self._asked("" if number == 0 else model)
-            last = number == 2
-            yield {
-                "text": "ab", "index": 0, "is_finished": last, "finish_reason": "stop" if last else "",
-                "tool_use": None, "usage": usage if last else None,
-            }  # fmt: skip
 
 
 @pytest.fixture
@@ -96,12 +55,6 @@ def calling(fleet: Fleet, program: Any, **terms: Any) -> Any:
         litellm.logging_callback_manager._reset_all_callbacks()
 
 
-async def ended(fleet: Fleet) -> None:
-    """LiteLLM's events come a moment after its answers."""
-    while holds(fleet):  # noqa: ASYNC110 - LiteLLM's worker sets no event
-        await asyncio.sleep(0.001)
-
-
 def test_a_call_is_held_before_and_settled_by_the_providers_usage(fleet: Fleet, model: Model) -> None:
     async def program() -> None:
         call = asyncio.create_task(ask("mine/slow"))
@@ -112,9 +65,11 @@ def test_a_call_is_held_before_and_settled_by_the_providers_usage(fleet: Fleet, 
         await asyncio.gather(call, return_exceptions=True)
         await ended(fleet)
         assert (await ask()).usage.total_tokens == 15
+        # An answer is settled when it is there.
+        assert status(fleet, "lead")["consumed"]["tokens"] == 15
+        assert holds(fleet) == []
 
     calling(fleet, program())
-    assert status(fleet, "lead")["consumed"]["tokens"] == 15
     assert len(holds(fleet, "cancelled")) == 1
 
 
@@ -272,3 +227,21 @@ def test_a_call_without_await_is_reported_afterwards(fleet: Fleet, model: Model)
     finally:
         litellm.logging_callback_manager._reset_all_callbacks()
     assert status(fleet, "lead")["consumed"]["tokens"] == 15
+
+
+def test_a_fleet_that_is_served_is_asked_likewise(any_fleet: Fleet, model: Model) -> None:
+    async def program() -> None:
+        with pytest.raises(litellm.BudgetExceededError):
+            await litellm.acompletion(model="mine/large", messages=MESSAGES, max_tokens=20_000)
+        await asyncio.gather(*(ask(metadata={"agent": "reader"}) for _ in range(50)))
+        await ended(any_fleet)
+        call = asyncio.create_task(ask("mine/slow"))
+        while model.calls < 51:  # noqa: ASYNC110 - the model has no event for each of its calls
+            await asyncio.sleep(0.001)
+        call.cancel()
+        await asyncio.gather(call, return_exceptions=True)
+
+    with any_fleet.agent("lead", tokens=20_000):
+        calling(any_fleet, program(), sub_agents={"tokens": 10_000})
+        assert status(any_fleet, "lead.reader")["consumed"]["tokens"] == 50 * 15
+        assert model.calls == 51

@@ -272,3 +272,18 @@ def test_a_filter_that_is_there_is_called_too(fleet: Fleet) -> None:
 def test_a_response_without_usage_counts_as_all_that_was_held(fleet: Fleet) -> None:
     run(Runner.run(agent(), "hello", run_config=config(fleet, Here(usage=Usage()))))
     assert status(fleet, "lead")["consumed"]["tokens"] > 100
+
+
+def test_a_fleet_that_is_served_is_asked_likewise(any_fleet: Fleet) -> None:
+    async def program() -> None:
+        model = Here()
+        large = agent(model="opus", model_settings=ModelSettings(max_tokens=20_000))
+        with pytest.raises(AgentsException):
+            await Runner.run(large, "hello", run_config=config(any_fleet, model))
+        assert model.calls == 0
+        terms = config(any_fleet, sub_agents={"tokens": 10_000})
+        await asyncio.gather(*(Runner.run(agent(name="reader"), "hello", run_config=terms) for _ in range(50)))
+
+    with any_fleet.agent("lead", tokens=20_000):
+        run(program())
+        assert status(any_fleet, "lead.reader")["consumed"]["tokens"] == 50 * 15

@@ -271,7 +271,7 @@ def test_a_request_that_others_report_under_its_providers_id_counts_once() -> No
             {
                 "type": "ReportUsage",
                 "agent": "lead",
-                "source_id": "msg_01",
+                "source_id": "msg_01XFDUDYJgAACzvnptvVoYEL",
                 "model": MODEL,
                 "input_tokens": 100,
                 "output_tokens": 10,
@@ -281,4 +281,4 @@ def test_a_request_that_others_report_under_its_providers_id_counts_once() -> No
         assert tokens(fleet) == 110
 
     with fleet_of() as fleet:
-        with_agent(fleet, answering(id="msg_01"), program)
+        with_agent(fleet, answering(id="msg_01XFDUDYJgAACzvnptvVoYEL"), program)

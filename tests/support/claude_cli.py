@@ -33,6 +33,11 @@ def shell(id: str, command: str) -> dict[str, Any]:
     return tool(id, "Bash", command=command, description="a test")
 
 
+def request_of(number: int) -> str:
+    """The id of a request, which its answer has in a header."""
+    return f"req_011{number:021}"
+
+
 def tokens_of(number: int) -> int:
     """What the answer of a number counts."""
     return 100 * number + 5 + 1_000 + 20
@@ -98,13 +103,14 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(400, b'{"type": "error", "error": {"type": "invalid_request_error", "message": "no"}}')
         else:
             lines = (f"event: {event['type']}\ndata: {json.dumps(event)}\n\n" for event in events(number, blocks, body))
-            self._send(200, "".join(lines).encode(), "text/event-stream")
+            self._send(200, "".join(lines).encode(), "text/event-stream", request_of(number))
 
-    def _send(self, status: int, body: bytes, kind: str = "application/json") -> None:
+    def _send(self, status: int, body: bytes, kind: str = "application/json", request: str = "") -> None:
         try:
             self.send_response(status)
             self.send_header("content-type", kind)
             self.send_header("content-length", str(len(body)))
+            self.send_header("request-id", request)
             self.end_headers()
             self.wfile.write(body)
         except ConnectionError:
@@ -115,7 +121,7 @@ def events(number: int, blocks: Blocks, body: dict[str, Any]) -> list[dict[str, 
     """The answer of a number, as the Messages API streams it."""
     usage = {"input_tokens": 100 * number, "cache_creation_input_tokens": 5, "cache_read_input_tokens": 1_000}
     message = {
-        "id": f"msg_{number:03}",
+        "id": f"msg_01{number:022}",
         "type": "message",
         "role": "assistant",
         "model": body["model"],

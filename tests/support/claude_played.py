@@ -33,6 +33,7 @@ class PlayedSession(Transport):
             self._say({"type": "control_response", "response": answer})
         elif given["type"] == "user":
             prompt = {"hook_event_name": "UserPromptSubmit", "prompt": given["message"]["content"]}
+            prompt["transcript_path"] = f"{self._id}.jsonl"  # sessions may be kept from writing one
             asked = {"subtype": "hook_callback", "callback_id": self._hook, "input": prompt}
             self._say({"type": "control_request", "request_id": "hook-1", "request": asked})
         else:
@@ -42,7 +43,7 @@ class PlayedSession(Transport):
     def _answer(self) -> None:
         self._calls.append(1)
         parts = events(1, [text("hello")], {"model": MODEL})
-        message = {**parts[0]["message"], "id": f"msg_{self._id}", "content": [text("hello")]}
+        message = {**parts[0]["message"], "id": f"msg_01{self._id:>22}".replace(" ", "x"), "content": [text("hello")]}
         parts[0]["message"] = message
         about = {"session_id": self._id, "uuid": self._id, "parent_tool_use_id": None}
         for part in parts:
