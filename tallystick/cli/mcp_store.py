@@ -47,6 +47,7 @@ class OfStore:
         self._store_url, self._by, self._key = store_url, by, key
         self._fleet: Fleet | None = None
         self._opening = asyncio.Lock()
+        self._begun: asyncio.Task[None] | None = None
         self._readers: Readers | None = None
 
     async def caller(self, _: Any) -> Caller | None:
@@ -94,13 +95,16 @@ class OfStore:
             ClickException: there is none, and the message begins none.
         """
         async with self._opening:
-            fleet = self._fleet
-            if fleet is not None and fleet.halted is None:
-                return
-            self._fleet = None
-            if fleet is not None:
-                await asyncio.to_thread(fleet.close)
-            self._fleet = await asyncio.to_thread(opened_for, sending)
+            if self._fleet is None or self._fleet.halted is not None:
+                # A call that is cancelled does not leave a fleet behind that no one closes.
+                self._begun = asyncio.create_task(self._open_anew(sending))
+                await asyncio.shield(self._begun)
+
+    async def _open_anew(self, sending: Sending) -> None:
+        halted, self._fleet = self._fleet, None
+        if halted is not None:
+            await asyncio.to_thread(halted.close)
+        self._fleet = await asyncio.to_thread(opened_for, sending)
 
     async def view(self, _: Any, name: str, asked: Mapping[str, str]) -> Answer:
         """What a view shows of the log."""
@@ -117,6 +121,8 @@ class OfStore:
 
     async def close(self) -> None:
         """Close what was opened."""
+        if self._begun is not None:
+            await asyncio.wait([self._begun])
         if self._readers is not None:
             await self._readers.close()
         if self._fleet is not None:

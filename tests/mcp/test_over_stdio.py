@@ -1,5 +1,6 @@
 """`tallystick mcp`: a real client starts it, and reaches a fleet of this machine, or one behind a server."""
 
+import asyncio
 import hashlib
 import json
 import os
@@ -15,7 +16,10 @@ from mcp.shared.exceptions import MCPError
 
 from tallystick import Fleet
 from tallystick.cli.main import main
+from tallystick.cli.mcp_store import OfStore
+from tallystick.config.amounts import Budget
 from tallystick.events.log.store import open_store
+from tallystick.events.messages import AllocateBudget
 from tests.support.mcp_client import call, over_stdio, read, run
 from tests.support.serving import Served
 
@@ -128,6 +132,24 @@ def test_a_server_is_asked_with_the_key_that_it_knows(tmp_path: Path) -> None:
     run(test)
     used = next(one for one in records(tmp_path) if one["type"] == "usage-reported.v1")
     assert (used["by"], used["peer"]["key"]) == ("ann", "ann's")
+
+
+def test_a_first_call_that_is_cancelled_leaves_no_fleet_open(tmp_path: Path) -> None:
+    opening = AllocateBudget(agent="a", budget=Budget(tokens=5), id="m-1")
+
+    async def test() -> None:
+        asked = OfStore(store_in(tmp_path), "claude", None)
+        first = asyncio.create_task(asked.ask(None, opening, b""))
+        while not asked._opening.locked():
+            await asyncio.sleep(0)
+        first.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await first
+        await asked.close()
+
+    run(test)
+    with Fleet.open(store_in(tmp_path)) as fleet:
+        assert fleet.ask(opening)["ok"]["allocated"] == {"tokens": 5}
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are others there")
