@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ from click.testing import CliRunner
 from mcp.shared.exceptions import MCPError
 
 from tallystick import Fleet
+from tallystick.cli import mcp_store
 from tallystick.cli.main import main
-from tallystick.cli.mcp_store import OfStore
+from tallystick.cli.send import Sending, opened_for
 from tallystick.config.amounts import Budget
 from tallystick.events.log.store import open_store
 from tallystick.events.messages import AllocateBudget
@@ -134,14 +136,20 @@ def test_a_server_is_asked_with_the_key_that_it_knows(tmp_path: Path) -> None:
     assert (used["by"], used["peer"]["key"]) == ("ann", "ann's")
 
 
-def test_a_first_call_that_is_cancelled_leaves_no_fleet_open(tmp_path: Path) -> None:
+def test_a_first_call_that_is_cancelled_leaves_no_fleet_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opening = AllocateBudget(agent="a", budget=Budget(tokens=5), id="m-1")
+    begun = threading.Event()
+
+    def opened(sending: Sending) -> Fleet:
+        begun.set()
+        return opened_for(sending)
+
+    monkeypatch.setattr(mcp_store, "opened_for", opened)
 
     async def test() -> None:
-        asked = OfStore(store_in(tmp_path), "claude", None)
+        asked = mcp_store.OfStore(store_in(tmp_path), "claude", None)
         first = asyncio.create_task(asked.ask(None, opening, b""))
-        while not asked._opening.locked():
-            await asyncio.sleep(0)
+        assert await asyncio.to_thread(begun.wait, SECONDS)
         first.cancel()
         with pytest.raises(asyncio.CancelledError):
             await first
