@@ -37,7 +37,7 @@ def mcp(ctx: click.Context, /, store_url: str, url: str | None, key: str | None,
     Examples:
       tallystick mcp --store sqlite:///fleet.db
       tallystick mcp --url http://127.0.0.1:8321
-      claude mcp add tallystick -- tallystick mcp --store sqlite:////home/ada/fleet.db
+      claude mcp add tallystick -- tallystick mcp --store "sqlite:///$HOME/fleet.db"
     """
     check_name("--by", by)
     if url is not None:
