@@ -26,7 +26,8 @@ from tallystick.config.errors import ConfigError
 from tallystick.events.decide.permissions import Caller
 from tallystick.events.log.broken_chain import BrokenChain
 from tallystick.events.log.codec import decode_answer
-from tallystick.events.log.store import NoFleet, StoreError, WriterPresent
+from tallystick.events.log.store import NoFleet, Store, StoreError, WriterPresent
+from tallystick.events.log.store_place import is_in_memory
 from tallystick.events.messages import Command
 from tallystick.fleet import Fleet
 from tallystick.http.views.endpoints import shown
@@ -110,14 +111,26 @@ class OfStore:
         """What a view shows of the log."""
         try:
             if self._readers is None:
-                store = await asyncio.to_thread(open_to_read, self._store_url)
-                self._readers = Readers(store, log_time=False)
+                self._readers = Readers(await asyncio.to_thread(self._to_read), log_time=False)
         except NoFleet as error:
             return refusal({"code": "unknown_fleet", "detail": str(error)})
         except StoreError as error:
             return refusal({"code": "unavailable", "detail": str(error)})
         response = await shown(self._readers, name, None, asked)
         return answer_of_http(response.status_code, bytes(response.body))
+
+    def _to_read(self) -> Store:
+        """The log. One in memory is only in the fleet that was opened.
+
+        Raises:
+            NoFleet: there is none yet.
+            StoreError: it cannot be read.
+        """
+        if not is_in_memory(self._store_url):
+            return open_to_read(self._store_url)
+        if self._fleet is None:
+            raise NoFleet("there is no fleet in memory yet: the first message that may begin one opens it")
+        return self._fleet.store
 
     async def close(self) -> None:
         """Close what was opened."""

@@ -68,6 +68,17 @@ def test_a_fleet_is_opened_with_the_first_message_that_may_begin_one(tmp_path: P
     assert (used["by"], used["peer"]["uid"]) == ("claude", os.geteuid())
 
 
+def test_a_fleet_in_memory_is_read_like_any_other(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with over_stdio(tmp_path, "--store", "memory:") as mcp:
+            with pytest.raises(MCPError, match="unknown_fleet"):
+                await mcp.read_resource("tallystick://status")
+            await call(mcp, "AllocateBudget", agent="a", budget={"tokens": 100})
+            assert json.loads(await read(mcp, "tallystick://status"))["agent_count"] == 1
+
+    run(test)
+
+
 def test_two_clients_share_the_fleet_that_one_of_them_has_opened(tmp_path: Path) -> None:
     async def test() -> None:
         async with over_stdio(tmp_path, "--store", STORE, "--by", "two", mode="legacy") as two:
