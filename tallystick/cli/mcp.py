@@ -37,7 +37,7 @@ def mcp(ctx: click.Context, /, store_url: str, url: str | None, key: str | None,
     Examples:
       tallystick mcp --store sqlite:///fleet.db
       tallystick mcp --url http://127.0.0.1:8321
-      claude mcp add tallystick -- tallystick mcp --store sqlite:////home/ada/fleet.db
+      claude mcp add tallystick -- tallystick mcp --store "sqlite:///$HOME/fleet.db"
     """
     check_name("--by", by)
     if url is not None:
@@ -64,7 +64,7 @@ def mcp(ctx: click.Context, /, store_url: str, url: str | None, key: str | None,
 
 
 async def _serve(serve_stdio: Callable[[Any], Coroutine[Any, Any, None]], made: Callable[[], Any]) -> None:
-    """Serve until stdin ends, or the process is told to stop; then close what was opened."""
+    """Serve until stdin ends, or a signal ends the process; then close what was opened."""
     backend = made()
     serving, stopped = asyncio.create_task(serve_stdio(backend)), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -26,7 +26,8 @@ from tallystick.config.errors import ConfigError
 from tallystick.events.decide.permissions import Caller
 from tallystick.events.log.broken_chain import BrokenChain
 from tallystick.events.log.codec import decode_answer
-from tallystick.events.log.store import NoFleet, StoreError, WriterPresent
+from tallystick.events.log.store import NoFleet, Store, StoreError, WriterPresent
+from tallystick.events.log.store_place import is_in_memory
 from tallystick.events.messages import Command
 from tallystick.fleet import Fleet
 from tallystick.http.views.endpoints import shown
@@ -47,6 +48,7 @@ class OfStore:
         self._store_url, self._by, self._key = store_url, by, key
         self._fleet: Fleet | None = None
         self._opening = asyncio.Lock()
+        self._begun: asyncio.Task[None] | None = None
         self._readers: Readers | None = None
 
     async def caller(self, _: Any) -> Caller | None:
@@ -94,20 +96,22 @@ class OfStore:
             ClickException: there is none, and the message begins none.
         """
         async with self._opening:
-            fleet = self._fleet
-            if fleet is not None and fleet.halted is None:
-                return
-            self._fleet = None
-            if fleet is not None:
-                await asyncio.to_thread(fleet.close)
-            self._fleet = await asyncio.to_thread(opened_for, sending)
+            if self._fleet is None or self._fleet.halted is not None:
+                # A call that is cancelled does not leave a fleet behind that no one closes.
+                self._begun = asyncio.create_task(self._open_anew(sending))
+                await asyncio.shield(self._begun)
+
+    async def _open_anew(self, sending: Sending) -> None:
+        halted, self._fleet = self._fleet, None
+        if halted is not None:
+            await asyncio.to_thread(halted.close)
+        self._fleet = await asyncio.to_thread(opened_for, sending)
 
     async def view(self, _: Any, name: str, asked: Mapping[str, str]) -> Answer:
         """What a view shows of the log."""
         try:
             if self._readers is None:
-                store = await asyncio.to_thread(open_to_read, self._store_url)
-                self._readers = Readers(store, log_time=False)
+                self._readers = Readers(await asyncio.to_thread(self._to_read), log_time=False)
         except NoFleet as error:
             return refusal({"code": "unknown_fleet", "detail": str(error)})
         except StoreError as error:
@@ -115,8 +119,23 @@ class OfStore:
         response = await shown(self._readers, name, None, asked)
         return answer_of_http(response.status_code, bytes(response.body))
 
+    def _to_read(self) -> Store:
+        """The log. One in memory is only in the fleet that was opened.
+
+        Raises:
+            NoFleet: there is none yet.
+            StoreError: it cannot be read.
+        """
+        if not is_in_memory(self._store_url):
+            return open_to_read(self._store_url)
+        if self._fleet is None:
+            raise NoFleet("there is no fleet in memory yet: the first message that may begin one opens it")
+        return self._fleet.store
+
     async def close(self) -> None:
         """Close what was opened."""
+        if self._begun is not None:
+            await asyncio.wait([self._begun])
         if self._readers is not None:
             await self._readers.close()
         if self._fleet is not None:

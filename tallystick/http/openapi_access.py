@@ -37,6 +37,28 @@ _HANDED_OVER: Final = {
     "properties": {"writer": {"type": "string", "description": "Where the writer is now."}},
     "required": ["writer"],
 }
+_ACCEPTED: Final = "application/json, text/event-stream"
+_RPC: Final = {
+    "type": "object",
+    "properties": {
+        "jsonrpc": {"const": "2.0"},
+        "id": {"type": ["integer", "string"]},
+        "method": {"type": "string"},
+        "params": {"type": "object"},
+    },
+    "required": ["jsonrpc", "id", "method"],
+}
+_RPC_EXAMPLES: Final = {"example": {"value": {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}}}
+_RPC_ANSWER: Final = {
+    "type": "object",
+    "properties": {
+        "jsonrpc": {"const": "2.0"},
+        "id": {"type": ["integer", "string", "null"]},
+        "result": {"type": "object"},
+        "error": {"type": "object"},
+    },
+    "required": ["jsonrpc"],
+}
 _EXAMPLES: Final = {"example": {"value": {"key": "tsk_…"}}}
 
 
@@ -75,5 +97,26 @@ def hand_over_path(refusals: Any) -> Json:
             "summary": "Let a standby be the writer; for operators.",
             "parameters": [{"$ref": "#/components/parameters/Trace"}],
             "responses": {"200": done, **refusals({*COMMON, 409})},
+        }
+    }
+
+
+def mcp_path(refusals: Any) -> Json:
+    """``/mcp``; ``refusals`` describes some statuses. Beside them, the protocol has errors of its own."""
+    accepts = {"name": "Accept", "in": "header", "required": True, "schema": {"const": _ACCEPTED}}
+    wrong = {"description": "An error of the protocol.", "content": {JSON: {"schema": _RPC_ANSWER}}}
+    return {
+        "post": {
+            "operationId": "Mcp",
+            "tags": ["mcp"],
+            "summary": "The Model Context Protocol over Streamable HTTP: each message is a tool.",
+            "parameters": [accepts, {"$ref": "#/components/parameters/Trace"}],
+            "requestBody": {"required": True, "content": {JSON: {"schema": _RPC, "examples": _RPC_EXAMPLES}}},
+            "responses": {
+                "200": {"description": "An answer.", "content": {JSON: {"schema": _RPC_ANSWER}}},
+                "202": {"description": "A notification was taken: nothing answers it."},
+                **dict.fromkeys(("400", "404", "406"), wrong),
+                **refusals({*COMMON, 413, 415, 501}),
+            },
         }
     }

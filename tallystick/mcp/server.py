@@ -47,7 +47,7 @@ class Backend(Protocol):
     """Where the fleet is. ``request`` is what the transport has of a request: of HTTP the request, of stdio None."""
 
     async def caller(self, request: Any) -> Caller | None:
-        """Who asks; None where nobody is asked who it is."""
+        """Who asks; None where no key is asked for."""
 
     async def ask(self, request: Any, command: Command, message: bytes) -> Answer:
         """What the fleet answers to a message, which has an id: ``message`` is it as JSON."""

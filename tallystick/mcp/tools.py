@@ -30,7 +30,7 @@ class Tool(NamedTuple):
 
 
 def tools_for(caller: Caller | None) -> list[Tool]:
-    """The tools of those messages that a caller may send; all of them without one, where nobody is asked who it is."""
+    """The tools of those messages that a caller may send; all of them without one, where no key is asked for."""
     found = [_tool(name) for name, message in MESSAGE_BY_TOOL.items() if caller is None or _is_for(message, caller)]
     return found if caller is None or caller.role != "agent" else [_with_agent(tool, caller.agent) for tool in found]
 

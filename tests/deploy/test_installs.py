@@ -14,8 +14,9 @@ from importlib.metadata import distribution
 from itertools import chain
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 from urllib.parse import urlsplit
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 import pytest
 
@@ -30,13 +31,16 @@ HAS = {
     "parquet": {"parquet"},
     "analysts": {"parquet"},
     "notify": {"notify"},
+    "mcp": {"mcp"},
     "postgres": {"postgres"},
     "ray": {"postgres"},
-    "dev": {"http", "notify", "postgres"},
+    "dev": {"http", "mcp", "notify", "postgres"},
 }
 """What works with each extra, besides the base."""
 MODULES = {
-    "http": ("tallystick.http",),
+    # What serves a view to `tallystick mcp` comes with either extra.
+    "http": ("tallystick.http", "tallystick.cli.mcp_store"),
+    "mcp": ("tallystick.mcp.server", "tallystick.mcp.of_server", "tallystick.mcp.over_"),
     "parquet": ("tallystick.cli.parquet",),
     "postgres": (
         "tallystick.audit.database_objects",
@@ -131,7 +135,13 @@ def check(made: Environment, extra: str | None) -> None:
     for part, modules in MODULES.items():
         is_missing = any(name.startswith(modules) for name in missing)
         assert is_missing == (part not in HAS[extra]), imported.stdout
-    checks = {"http": check_server, "parquet": check_parquet, "notify": check_alerts, "postgres": check_postgres}
+    checks = {
+        "http": check_server,
+        "mcp": check_mcp,
+        "parquet": check_parquet,
+        "notify": check_alerts,
+        "postgres": check_postgres,
+    }
     for part, check_part in checks.items():
         if extra is None or part in HAS[extra]:
             check_part(made, part in HAS[extra])
@@ -159,6 +169,12 @@ def check_postgres(made: Environment, there: bool) -> None:
     assert ("cannot be read" in asked.stderr) == there, asked.stderr
 
 
+def check_mcp(made: Environment, there: bool) -> None:
+    asked = made.run(made.tallystick("mcp", "--store", "sqlite:///asked.db"))
+    assert (asked.returncode == 0) == there, asked.stderr
+    assert there or "pip install 'tallystick[mcp]'" in asked.stderr
+
+
 def check_server(made: Environment, there: bool) -> None:
     command = made.tallystick("serve", "--port", "0", "--store", "memory:")
     if not there:
@@ -171,11 +187,17 @@ def check_server(made: Environment, there: bool) -> None:
         port = urlsplit(server.stdout.readline().decode().split(" at ")[1].strip()).port
         with urlopen(f"http://127.0.0.1:{port}/readyz", timeout=SECONDS) as answer:
             assert answer.read() == b"ready\n"
+        called = Request(f"http://127.0.0.1:{port}/mcp", b"{}", {"content-type": "application/json"})
+        with pytest.raises(HTTPError) as refused:
+            urlopen(called, timeout=SECONDS).close()  # noqa: S310 - it is our own server's
+        with refused.value as problem:
+            has_mcp = b"pip install 'tallystick[mcp]'" not in problem.read()
+            assert problem.code == (406 if has_mcp else 501)
         server.terminate()
         assert server.wait(SECONDS) == 0
 
 
-@pytest.mark.parametrize("extra", [None, "server", "notify", "postgres"])
+@pytest.mark.parametrize("extra", [None, "server", "mcp", "notify", "postgres"])
 def test_the_wheel_runs_with_what_it_needs_and_says_what_is_missing(
     wheel: Path, tmp_path: Path, extra: str | None
 ) -> None:

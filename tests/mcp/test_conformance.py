@@ -12,7 +12,8 @@ import pytest
 from tests.support.pages import PROJECT
 from tests.support.serving import Served
 
-FOLDER = PROJECT / "tests" / "mcp" / "conformance"
+FOLDER = PROJECT / "web" / "conformance"
+NOT_OFFERED = PROJECT / "tests" / "mcp" / "not-offered.yml"
 PROGRAM = FOLDER / "node_modules/@modelcontextprotocol/conformance/dist/index.js"
 NODE_MIN = 22
 GENERIC = {"dns-rebinding-protection", "ping", "resources-list", "server-initialize", "tools-list"}
@@ -31,12 +32,12 @@ def without(text: str) -> NoReturn:
 def node() -> str:
     """A node that is new enough: the machine's, or the one that is installed beside the tests."""
     if not PROGRAM.is_file():
-        without("the conformance tests are not here: npm ci, in tests/mcp/conformance/")
+        without("the conformance tests are not here: npm ci, in web/conformance/")
     beside = (str(path) for path in FOLDER.glob("node_modules/node-*/bin/node"))
     for found in (shutil.which("node"), *beside):
         if found is not None and _version(found) >= NODE_MIN:
             return found
-    without(f"no node of version {NODE_MIN} or newer is here: npm ci, in tests/mcp/conformance/")
+    without(f"no node of version {NODE_MIN} or newer is here: npm ci, in web/conformance/")
 
 
 def _version(node: str) -> int:
@@ -46,9 +47,8 @@ def _version(node: str) -> int:
 
 def test_the_scenarios_that_need_no_fixture_pass_and_the_others_are_listed(node: str, tmp_path: Path) -> None:
     server = Served(tmp_path)
-    listed = FOLDER / "not-offered.yml"
     ran = subprocess.run(
-        [node, PROGRAM, "server", "--url", f"{server.url}/mcp", "--suite", "all", "--expected-failures", listed],
+        [node, PROGRAM, "server", "--url", f"{server.url}/mcp", "--suite", "all", "--expected-failures", NOT_OFFERED],
         cwd=tmp_path,
         capture_output=True,
         text=True,

@@ -12,7 +12,7 @@ import pytest
 from mcp.shared.exceptions import MCPError
 
 from tallystick.events.messages import WIRE
-from tests.support.mcp_client import ERAS, call, over_http, read, run
+from tests.support.mcp_client import ERAS, VERSIONS, call, over_http, read, request_of, run
 from tests.support.serving import Client, Served
 
 OF_THE_PROBLEM = ("type", "title", "status")
@@ -193,6 +193,27 @@ def test_a_call_that_waits_is_answered_when_there_is_room(served: Served, client
             assert not (await waiting).is_refused
 
     run(test)
+
+
+@pytest.mark.parametrize("version", VERSIONS.values(), ids=VERSIONS)
+def test_what_a_client_does_not_wait_for_any_more_is_not_granted_later(
+    served: Served, client: Client, version: str
+) -> None:
+    agent = f"left-{version}"
+    client.post("/v1/allocate-budget", {"agent": agent, "budget": {"tokens": 100}})
+    client.post("/v1/reserve", {"agent": agent, "estimate": {"tokens": 100}, "id": agent})
+    asking = {"agent": agent, "estimate": {"tokens": 50}, "wait_seconds": 600}
+    body, headers = request_of("tools/call", {"name": "Reserve", "arguments": asking}, version)
+    leaving = served.client()
+    leaving._connection.request("POST", "/mcp", body, headers)
+    while _in_progress(served) < 2:
+        pass
+    leaving.close()
+    while _in_progress(served) > 1:
+        pass
+    client.post("/v1/cancel-hold", {"hold": agent})
+    holds = client.post("/v1/get-holds", {"agent": agent}).json["holds"]
+    assert [hold["state"] for hold in holds] == ["cancelled"]
 
 
 def test_a_stop_answers_the_calls_that_wait_and_does_not_wait_for_sessions(tmp_path: Path) -> None:

@@ -1,11 +1,13 @@
 """`tallystick mcp`: a real client starts it, and reaches a fleet of this machine, or one behind a server."""
 
+import asyncio
 import hashlib
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,12 @@ from click.testing import CliRunner
 from mcp.shared.exceptions import MCPError
 
 from tallystick import Fleet
+from tallystick.cli import mcp_store
 from tallystick.cli.main import main
+from tallystick.cli.send import Sending, opened_for
+from tallystick.config.amounts import Budget
 from tallystick.events.log.store import open_store
+from tallystick.events.messages import AllocateBudget
 from tests.support.mcp_client import call, over_stdio, read, run
 from tests.support.serving import Served
 
@@ -25,6 +31,11 @@ SECONDS = 30
 
 def store_in(folder: Path) -> str:
     return f"sqlite:///{folder / 'fleet.db'}"
+
+
+def is_there(folder: Path) -> bool:
+    """Whether the folder has a store."""
+    return any(folder.glob("fleet.db*"))
 
 
 def records(folder: Path) -> list[dict[str, Any]]:
@@ -42,7 +53,7 @@ def test_a_fleet_is_opened_with_the_first_message_that_may_begin_one(tmp_path: P
             assert (nothing.is_refused, nothing.value["code"]) == (True, "unknown_fleet")
             with pytest.raises(MCPError, match="unknown_fleet"):
                 await mcp.read_resource("tallystick://status")
-            assert not list(tmp_path.glob("fleet.db*")), "a question creates no fleet"
+            assert not is_there(tmp_path), "a question creates no fleet"
             assert not (await call(mcp, "AllocateBudget", agent="a", budget={"tokens": 100})).is_refused
             assert (await call(mcp, "ReportUsage", agent="a", usage={"tokens": 60})).value["status"] == "yellow"
             wrong = await call(mcp, "ReportUsage", agent="a", usage={"tokens": "x"})
@@ -55,6 +66,17 @@ def test_a_fleet_is_opened_with_the_first_message_that_may_begin_one(tmp_path: P
     run(test)
     used = next(one for one in records(tmp_path) if one["type"] == "usage-reported.v1")
     assert (used["by"], used["peer"]["uid"]) == ("claude", os.geteuid())
+
+
+def test_a_fleet_in_memory_is_read_like_any_other(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with over_stdio(tmp_path, "--store", "memory:") as mcp:
+            with pytest.raises(MCPError, match="unknown_fleet"):
+                await mcp.read_resource("tallystick://status")
+            await call(mcp, "AllocateBudget", agent="a", budget={"tokens": 100})
+            assert json.loads(await read(mcp, "tallystick://status"))["agent_count"] == 1
+
+    run(test)
 
 
 def test_two_clients_share_the_fleet_that_one_of_them_has_opened(tmp_path: Path) -> None:
@@ -123,6 +145,30 @@ def test_a_server_is_asked_with_the_key_that_it_knows(tmp_path: Path) -> None:
     run(test)
     used = next(one for one in records(tmp_path) if one["type"] == "usage-reported.v1")
     assert (used["by"], used["peer"]["key"]) == ("ann", "ann's")
+
+
+def test_a_first_call_that_is_cancelled_leaves_no_fleet_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opening = AllocateBudget(agent="a", budget=Budget(tokens=5), id="m-1")
+    begun = threading.Event()
+
+    def opened(sending: Sending) -> Fleet:
+        begun.set()
+        return opened_for(sending)
+
+    monkeypatch.setattr(mcp_store, "opened_for", opened)
+
+    async def test() -> None:
+        asked = mcp_store.OfStore(store_in(tmp_path), "claude", None)
+        first = asyncio.create_task(asked.ask(None, opening, b""))
+        assert await asyncio.to_thread(begun.wait, SECONDS)
+        first.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await first
+        await asked.close()
+
+    run(test)
+    with Fleet.open(store_in(tmp_path)) as fleet:
+        assert fleet.ask(opening)["ok"]["allocated"] == {"tokens": 5}
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are others there")

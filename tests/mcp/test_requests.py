@@ -19,22 +19,9 @@ from tallystick.http.guard import LOOPBACK
 from tests.support.access import World, bearer
 from tests.support.asgi import Answered, call
 from tests.support.examples import examples
+from tests.support.mcp_client import ACCEPT, MODERN, VERSIONS, request_of
 
-ACCEPT = {"content-type": "application/json", "accept": "application/json, text/event-stream"}
-MODERN = "2026-07-28"
-VERSIONS = {"legacy": "2025-11-25", "modern": MODERN}
 INTERNAL_ERROR = -32603
-PREFIX = "io.modelcontextprotocol"
-
-
-def request_of(method: str, params: dict[str, Any], version: str) -> tuple[bytes, dict[str, str]]:
-    """A request, and its headers."""
-    headers = {**ACCEPT, "mcp-protocol-version": version}
-    if version == MODERN:
-        meta = {f"{PREFIX}/protocolVersion": version, f"{PREFIX}/clientCapabilities": {}}
-        params = {**params, "_meta": meta}
-        headers |= {"mcp-method": method} | ({"mcp-name": params["name"]} if "name" in params else {})
-    return json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode(), headers
 
 
 class Served:

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from tallystick import Fleet
 from tallystick.cli.main import main
+from tests.support.mcp_client import call, over_http, read, run
 from tests.support.postgres import shared
 from tests.support.serving import Answer, Client, Listener, Served
 from tests.support.shared_fleets import servers
@@ -93,6 +94,23 @@ def test_what_a_key_may_not_do_is_refused_as_the_writer_refuses_it(ask: Asking) 
     assert ask.post(ask.standby, "get-status", {"agent": "ann"}, AGENT).status == 200
     assert ask.post(ask.standby, "report-usage", USED, "tsk_none").status == 401
     assert ask.get(ask.standby, "/v1/events", AGENT).status == 403
+
+
+def test_a_tool_call_is_passed_on_or_answered_here_like_the_message_that_it_is(pair: Pair, ask: Asking) -> None:
+    async def test() -> None:
+        async with over_http(pair.standby.url, AGENT) as mcp:
+            first = await call(mcp, "ReportUsage", **USED, id="tool-1")
+            assert (first.is_refused, first.value["status"]) == (False, "green")
+            assert await call(mcp, "ReportUsage", **USED, id="tool-1") == first
+            denied = await call(mcp, "ReportUsage", agent="bob", usage={"tokens": 1})
+            assert (denied.is_refused, denied.value["code"]) == (True, "access_denied")
+            assert json.loads(await read(mcp, "tallystick://agents/ann/status"))["agent"] == "ann"
+        async with over_http(pair.standby.url, ANALYST) as mcp:
+            assert json.loads(await read(mcp, "tallystick://status"))["agent_count"] == 1
+
+    run(test)
+    record = ask.record("tool-1")
+    assert (record["by"], record["peer"]["key"]) == ("ann", "ann's")
 
 
 def test_a_question_is_answered_here_and_says_how_new_the_answer_is(ask: Asking) -> None:

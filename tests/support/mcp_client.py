@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -15,6 +16,10 @@ from mcp.client.streamable_http import streamable_http_client
 ERAS = ("legacy", "2026-07-28")
 """With the handshake of the versions until 2025-11-25, and without."""
 SECONDS = 30
+ACCEPT = {"content-type": "application/json", "accept": "application/json, text/event-stream"}
+MODERN = "2026-07-28"
+VERSIONS = {"legacy": "2025-11-25", "modern": MODERN}
+_PREFIX = "io.modelcontextprotocol"
 
 
 class Called(NamedTuple):
@@ -71,3 +76,13 @@ def run(test: Callable[[], Awaitable[None]]) -> None:
             await test()
 
     asyncio.run(within())
+
+
+def request_of(method: str, params: dict[str, Any], version: str) -> tuple[bytes, dict[str, str]]:
+    """A request, and its headers."""
+    headers = {**ACCEPT, "mcp-protocol-version": version}
+    if version == MODERN:
+        meta = {f"{_PREFIX}/protocolVersion": version, f"{_PREFIX}/clientCapabilities": {}}
+        params = {**params, "_meta": meta}
+        headers |= {"mcp-method": method} | ({"mcp-name": params["name"]} if "name" in params else {})
+    return json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode(), headers
