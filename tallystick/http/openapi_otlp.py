@@ -36,7 +36,7 @@ def _operation(signal: Signal) -> Json:
         "description": "It was taken, but for what `partialSuccess` says.",
         "content": {JSON: {"schema": answer}, PROTOBUF: _BINARY},
     }
-    example = {"value": {_RESOURCES[signal]: []}}
+    example: Json = {"value": {_RESOURCES[signal]: []}}
     return {
         "operationId": f"Export{signal.title()}",
         "tags": ["telemetry"],

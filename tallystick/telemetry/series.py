@@ -74,6 +74,10 @@ class SeriesOfFleet:
         """A report of a series was not taken: what counts of it is in the log."""
         self._reached.pop(series, None)
 
+    def forget_all(self) -> None:
+        """It is not known of which series the reports were taken."""
+        self._reached.clear()
+
     def _keep(self, series: str, at: _Reached) -> None:
         self._reached[series] = at
         self._reached.move_to_end(series)
