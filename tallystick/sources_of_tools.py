@@ -1,5 +1,5 @@
-"""Under which ``source_id`` a call of a tool is recorded, whichever way it arrives: as telemetry, by an adapter, or in a
-file. Whatever reports such a call names it here, so that it counts once.
+"""Under which ``source_id`` a call of a tool is recorded, whichever way it arrives: as telemetry, by an adapter, or in
+a file. Whatever reports such a call names it here, so that it counts once.
 
 Ids that a provider gives (``req_…``, ``msg_…``, ``chatcmpl-…``, ``resp_…``, ``gen-…``) are unique and stand as they
 are. What has no id of its own is named after the tool, with what tells its calls apart.
@@ -21,8 +21,13 @@ def source_named(*parts: str | int) -> str:
     text = "/".join(str(part) for part in parts)
     if 0 < len(text) <= NAME_MAX and misspelled(text) is None:
         return text
-    digest = hashlib.sha256("\0".join(str(part) for part in parts).encode("utf-8", "replace")).hexdigest()[:_DIGITS]
-    return f"{str(parts[0])[:32]}/{digest}" if len(parts) > 1 else digest
+    return f"{str(parts[0])[:32]}/{digest_of(*parts)}" if len(parts) > 1 else digest_of(*parts)
+
+
+def digest_of(*parts: str | int | None) -> str:
+    """32 hexadecimal digits that are others where one of the parts is another; None is like an empty text."""
+    text = "\0".join("" if part is None else str(part) for part in parts)
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:_DIGITS]
 
 
 def provider_id(id: str) -> str:
@@ -52,7 +57,7 @@ def codex(session: str, counts: tuple[int, int, int, int], nth: int = 1) -> str:
 
 
 def gemini_cli(session: str, prompt_id: str, counts: tuple[int, int, int]) -> str:
-    """The source of a response of Gemini CLI: ``session.id``, ``prompt_id``, and the counts of input, output and thought
-    tokens, as one prompt has several responses.
+    """The source of a response of Gemini CLI: ``session.id``, ``prompt_id``, and the counts of input, output and
+    thought tokens, as one prompt has several responses.
     """
     return source_named("gemini-cli", session, prompt_id, ".".join(map(str, counts)))
