@@ -62,9 +62,12 @@ def response(signal: Signal, rejected: int, text: str) -> bytes:
 def _attributes(pairs: Iterable[Any]) -> Attributes:
     found: dict[str, Any] = {}
     for pair in pairs:
-        kind = pair.value.WhichOneof("value")
-        if kind in _SCALARS:
-            found[pair.key] = getattr(pair.value, kind)
+        value = pair.value
+        said = value.string_value  # most are texts, and this is quicker than to ask which kind it is
+        if said:
+            found[pair.key] = said
+        elif (kind := value.WhichOneof("value")) in _SCALARS:
+            found[pair.key] = getattr(value, kind)
     return found
 
 
