@@ -1,5 +1,6 @@
 """Metrics of tokens: of each series what is new counts, when it was used, and of a program one metric."""
 
+import asyncio
 import random
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from starlette.types import ASGIApp
 
 from tallystick.events.catalog import UsageCorrected, UsageReported
+from tallystick.fleet import Fleet
 from tests.support.otlp import NS, Taking, attributes, post
 
 CONFIG = {"telemetry": {"metrics_of": ["meters"]}}
@@ -134,6 +136,38 @@ def test_a_report_that_the_fleet_does_not_take_is_not_lost(tmp_path: Path, monke
     taking.run(test)
     assert taking.used() == {"meters": 300}
     taking.fleet.close()
+
+
+def test_a_server_that_is_the_writer_again_reads_what_another_one_has_reported(tmp_path: Path) -> None:
+    taking = Taking(CONFIG, f"sqlite:///{tmp_path / 'fleet.db'}")
+    name = COUNTERS + "input_tokens"
+
+    async def first_server(app: ASGIApp) -> None:
+        assert (await post(app, "metrics", exported({name: [point(100, at=NS - HOUR)]}))).json == {}
+        # Meanwhile another server has the fleet, and the series goes on there.
+        await asyncio.to_thread(between)
+        assert (await post(app, "metrics", exported({name: [point(350)]}))).json == {}
+
+    def between() -> None:
+        taking.restart()
+        sending(taking, exported({name: [point(300)]}))
+        taking.restart()
+        shared.current = taking.fleet
+
+    shared = Shared(taking.fleet)
+    taking.run(first_server, shared)
+    assert taking.used() == {"meters": 350}
+    taking.fleet.close()
+
+
+class Shared:
+    """A fleet that is opened, closed and opened again behind a server, as where several share it."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self.current = fleet
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.current, name)
 
 
 def test_an_operators_correction_does_not_make_a_series_count_again(tmp_path: Path) -> None:
