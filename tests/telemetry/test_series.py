@@ -21,7 +21,7 @@ MINUTE, HOUR = 60 * 10**9, 3_600 * 10**9
 MODEL = {"gen_ai.response.model": "claude-haiku-4-5"}
 
 
-def point(value: int, at: int = NS, start: int = NS - HOUR, **more: Any) -> dict[str, Any]:
+def point(value: int, at: int = NS, start: int = NS - 8 * HOUR, **more: Any) -> dict[str, Any]:
     named = {**MODEL, **{key.replace("__", "."): one for key, one in more.items()}}
     times = {"startTimeUnixNano": str(start), "timeUnixNano": str(at)}
     return {**times, "asInt": str(value), "attributes": attributes(named)}
@@ -143,14 +143,14 @@ def test_a_server_that_is_the_writer_again_reads_what_another_one_has_reported(t
     name = COUNTERS + "input_tokens"
 
     async def first_server(app: ASGIApp) -> None:
-        assert (await post(app, "metrics", exported({name: [point(100, at=NS - HOUR)]}))).json == {}
+        assert (await post(app, "metrics", exported({name: [point(100, at=NS - 2 * HOUR)]}))).json == {}
         # Meanwhile another server has the fleet, and the series goes on there.
         await asyncio.to_thread(between)
         assert (await post(app, "metrics", exported({name: [point(350)]}))).json == {}
 
     def between() -> None:
         taking.restart()
-        sending(taking, exported({name: [point(300)]}))
+        sending(taking, exported({name: [point(200, at=NS - HOUR)]}), exported({name: [point(300)]}))
         taking.restart()
         shared.current = taking.fleet
 
