@@ -1,5 +1,6 @@
 """What a standby answers itself, what it passes on to the writer, and what it says of itself."""
 
+import gzip
 import hashlib
 import json
 import secrets
@@ -12,6 +13,7 @@ from click.testing import CliRunner
 
 from tallystick import Fleet
 from tallystick.cli.main import main
+from tests.support.otlp import PROTOBUF, as_protobuf, chat, spans
 from tests.support.postgres import shared
 from tests.support.serving import Answer, Client, Listener, Served
 from tests.support.shared_fleets import servers
@@ -93,6 +95,20 @@ def test_what_a_key_may_not_do_is_refused_as_the_writer_refuses_it(ask: Asking) 
     assert ask.post(ask.standby, "get-status", {"agent": "ann"}, AGENT).status == 200
     assert ask.post(ask.standby, "report-usage", USED, "tsk_none").status == 401
     assert ask.get(ask.standby, "/v1/events", AGENT).status == 403
+
+
+def test_an_export_is_passed_on_as_it_came(ask: Asking) -> None:
+    export = spans(chat(session__id="ann", gen_ai__response__id="msg_1"))
+    body = gzip.compress(as_protobuf("traces", export))
+    headers = {"content_type": PROTOBUF, "content_encoding": "gzip"}
+    for server in (ask.standby, ask.writer):
+        taken = ask.post(server, "traces", body, AGENT, **headers)
+        assert (taken.status, taken.body) == (200, b"")
+        wrong = ask.post(server, "traces", body[:-9], AGENT, **headers)
+        assert (wrong.status, wrong.headers["content-type"]) == (400, PROTOBUF)
+    records = ask.get(ask.writer, "/v1/events?limit=1000").json["events"]
+    (record,) = [one for one in records if one.get("source_id") == "msg_1"]
+    assert (record["agent"], record["by"], record["tokens"]) == ("ann", "ann", 110)
 
 
 def test_a_question_is_answered_here_and_says_how_new_the_answer_is(ask: Asking) -> None:
