@@ -170,3 +170,38 @@ def test_only_labels_that_are_allowed_are_kept() -> None:
 def test_of_a_program_whose_metrics_count_spans_and_events_do_not() -> None:
     export = spans(chat())
     assert taken(export, config={"telemetry": {"metrics_of": ["program"]}}) == []
+
+
+CLAUDE = {"session.id": "s", "model": "claude-haiku-4-5", "input_tokens": 10, "output_tokens": 5}
+
+
+def claude_event(at: int, **more: Any) -> dict[str, Any]:
+    record = {"timeUnixNano": str(at), "attributes": attributes({"event.name": "api_request", **CLAUDE, **more})}
+    scope = {"name": "com.anthropic.claude_code.events"}
+    return {"resourceLogs": [{"scopeLogs": [{"scope": scope, "logRecords": [record]}]}]}
+
+
+def test_behind_a_gateway_without_ids_calls_of_claude_code_are_known_by_their_events() -> None:
+    taking = Taking()
+    span = spans(CLAUDE)
+    span["resourceSpans"][0]["scopeSpans"][0]["spans"][0]["name"] = "claude_code.llm_request"
+
+    async def test(app: ASGIApp) -> None:
+        for signal, export in (
+            ("logs", claude_event(NS)),
+            ("logs", claude_event(NS)),
+            ("logs", claude_event(NS + 10**9)),
+            # Nothing says of which event it is the span.
+            ("traces", span),
+        ):
+            assert (await post(app, signal, export)).json == {}
+
+    taking.run(test)
+    assert taking.used() == {"s": 30}
+    taking.fleet.close()
+
+
+def test_another_programs_event_of_that_name_is_not_claude_codes() -> None:
+    export = claude_event(NS)
+    export["resourceLogs"][0]["scopeLogs"][0]["scope"]["name"] = "a-web-server"
+    assert taken(export, "logs") == []
