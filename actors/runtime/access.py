@@ -40,6 +40,11 @@ class Access:
         """The settings of telemetry in force."""
         return self._manager.ledger.rules.config.telemetry
 
+    @property
+    def opening(self) -> object:
+        """Another object each time that the fleet is opened: what was known of its log before may be out of date."""
+        return self._manager
+
     def has_price(self, model: str) -> bool:
         """Whether the price list in force knows a model, by an alias or by its name."""
         return self._manager.ledger.rules.has_price(model)

@@ -18,7 +18,7 @@ from tallystick.events.decide.loosening import loosens
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages import proposals as p
 from tallystick.events.messages.replies import Refusal
-from tallystick.events.state.accounts import ROOT, Account, Closed
+from tallystick.events.state.accounts import RESERVED_NAMES, ROOT, Account, Closed
 from tallystick.events.state.ledger import Ledger
 
 ROLES: Final[tuple[Role, ...]] = get_args(Role)
@@ -194,6 +194,8 @@ def opened_by_message(ledger: Ledger, id: str) -> str | None:
     """Why usage of an id is not for telemetry to report, in words; None where its account opens by itself."""
     if ledger.rules.config.accounts.auto is None:
         return "a key for telemetry reports for accounts that open by themselves, and accounts.auto is null"
+    if id in RESERVED_NAMES:
+        return f"{id} is a name of the fleet itself, under which no account opens"
     account: Account | Closed | None = ledger.accounts.get(id) or ledger.released.get(id)
     if (account is not None and not account.auto) or ledger.tasks.get(id) is not None:
         return f"{id} was opened by a message; a key for telemetry reports for accounts that open by themselves"

@@ -28,7 +28,7 @@ _LOOKS_SECONDS: Final = 0.05
 class NoKeys:
     """Access to a fleet without keys: its server is open to the programs of this machine."""
 
-    keys, operator_key, telemetry, config = Keys(), None, Telemetry(), None
+    keys, operator_key, telemetry, opening, config = Keys(), None, Telemetry(), None, None
 
     def has_price(self, model: str) -> bool:
         """Its own price list is taken for every model."""

@@ -17,6 +17,7 @@ from tallystick.http.answers import JSON, NO_STORE, PROBLEM
 from tallystick.http.examples import EXAMPLES
 from tallystick.http.json_schema import DECIMAL, NUMBER, markdown
 from tallystick.http.openapi_access import SCHEMES, SECURITY, hand_over_path, mcp_path, session_path
+from tallystick.http.openapi_otlp import otlp_paths
 from tallystick.http.openapi_paths import BODY, COMMON, HEADERS, KEY, OWN, TRACE, Own
 from tallystick.http.reading import ENDPOINTS
 from tallystick.http.replies import REPLIES
@@ -33,6 +34,7 @@ def document() -> Json:
     paths: Json = {f"/v1/{name}": {"post": _message_path(name)} for name in ENDPOINTS}
     paths["/v1/messages"] = {"post": _messages_path()}
     paths |= {one.path: {"get": _own_path(one)} for one in OWN}
+    paths |= otlp_paths()
     paths["/v1/session"] = session_path(_refusals)
     paths["/v1/hand-over"] = hand_over_path(_refusals)
     paths["/mcp"] = mcp_path(_refusals)

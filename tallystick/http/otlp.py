@@ -100,20 +100,20 @@ class Exports:
 
         Raises:
             NoneTaken: the fleet takes no messages now.
+            StoreError: the log cannot be read.
             Unanswered: nothing was answered in time.
         """
         if signal != "metrics":
-            read = await _quickly(size, self._reader.calls, export)
+            read: Read = await _quickly(size, self._reader.calls, export)
             await self._ask(request, read.reports, read.wrong)
             return read
         # One after the other: how far a series is depends on the one before.
         async with self._metrics:
-            read = await asyncio.to_thread(self._reader.figures, export, self._series)
             try:
+                read = await asyncio.to_thread(self._reader.figures, export, self._series)
                 await self._ask(request, read.reports, read.wrong)
             except BaseException:
-                for report in read.reports:
-                    self._forget(report)
+                self._series.forget_all()
                 raise
             return read
 
@@ -128,17 +128,14 @@ class Exports:
             for report, error in zip(part, errors, strict=True):
                 if error is None:
                     continue
-                self._forget(report)
                 if error["code"] in _NONE_TAKEN:
                     raise NoneTaken(error)
+                if report.series is not None:
+                    self._series.forget(report.series)
                 denied += error["code"] == "access_denied"
                 wrong.append(error["detail"])
         if denied:
             self._access.note("access_denied", request.scope, identity_of(request).name, denied)
-
-    def _forget(self, report: Report) -> None:
-        if report.series is not None:
-            self._series.forget(report.series)
 
 
 def _media(request: Request) -> str:

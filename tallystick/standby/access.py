@@ -30,6 +30,11 @@ class FollowedAccess:
         """The settings of telemetry in force."""
         return self._ledger.rules.config.telemetry
 
+    @property
+    def opening(self) -> object:
+        """Another object each time that the fleet is followed anew."""
+        return self._ledger
+
     def has_price(self, model: str) -> bool:
         """Whether the price list in force knows a model."""
         return self._ledger.rules.has_price(model)
@@ -66,6 +71,11 @@ class SharedAccess:
     def telemetry(self) -> Telemetry:
         """The settings of telemetry in force."""
         return self.current.telemetry
+
+    @property
+    def opening(self) -> object:
+        """Another object for each time that this server has a role."""
+        return self.current.opening
 
     def has_price(self, model: str) -> bool:
         """Whether the price list in force knows a model."""

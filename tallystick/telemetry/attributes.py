@@ -1,12 +1,9 @@
 """What attributes say, with everything checked that a program of somebody may have written there."""
 
 import math
-from collections.abc import Iterable
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
-from tallystick.config.kinds import NAME_MAX
-from tallystick.sources_of_tools import source_named
 from tallystick.telemetry.items import Attributes, Unusable
 
 COUNT_MAX: Final = 10**12
@@ -22,6 +19,8 @@ def count(attributes: Attributes, *names: str) -> int | None:
     """
     for name in names:
         found = attributes.get(name)
+        if type(found) is int and 0 <= found <= COUNT_MAX:
+            return found
         if found is not None and found != "":
             return tokens(found, name)
     return None
@@ -63,23 +62,9 @@ def text(attributes: Attributes, *names: str) -> str | None:
     """The text under the first of these names that has one; a number or truth as JSON shows it."""
     for name in names:
         found = attributes.get(name)
-        if isinstance(found, bool):
-            found = "true" if found else "false"
-        if isinstance(found, str | int | float):
-            shown = str(found).strip()
-            if shown:
-                return shown
-    return None
-
-
-def name_of(attributes: Iterable[Attributes], names: Iterable[str]) -> str | None:
-    """The first name that one of these attributes gives, each looked for in all places before the next; one that is too
-    long for a name is its beginning and a digest of it.
-    """
-    places = tuple(attributes)
-    for name in names:
-        for place in places:
-            found = text(place, name)
-            if found is not None:
-                return found if len(found) <= NAME_MAX else source_named(found[:32], found)
+        if found is None:
+            continue
+        shown = ("true" if found else "false") if isinstance(found, bool) else str(found).strip()
+        if shown:
+            return shown
     return None

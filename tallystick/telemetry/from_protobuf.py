@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any, Final
 
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest, ExportLogsServiceResponse
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceRequest,
@@ -62,9 +62,12 @@ def response(signal: Signal, rejected: int, text: str) -> bytes:
 def _attributes(pairs: Iterable[Any]) -> Attributes:
     found: dict[str, Any] = {}
     for pair in pairs:
-        kind = pair.value.WhichOneof("value")
-        if kind in _SCALARS:
-            found[pair.key] = getattr(pair.value, kind)
+        value = pair.value
+        said = value.string_value  # most are texts, and this is quicker than to ask which kind it is
+        if said:
+            found[pair.key] = said
+        elif (kind := value.WhichOneof("value")) in _SCALARS:
+            found[pair.key] = getattr(value, kind)
     return found
 
 

@@ -42,7 +42,7 @@ class LogRecord(NamedTuple):
 class Point(NamedTuple):
     """A figure of a metric. ``total``: it counts from ``start_ns`` on (cumulative), and not since the export before.
 
-    ``value`` is the sum, ``count`` of how many measurements, where a histogram says so.
+    ``value`` is the sum, ``calls`` of how many measurements, where a histogram says so.
     """
 
     metric: str
@@ -50,7 +50,7 @@ class Point(NamedTuple):
     start_ns: int
     at_ns: int
     value: float
-    count: int | None
+    calls: int | None
     attributes: Attributes
 
 

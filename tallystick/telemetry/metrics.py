@@ -67,9 +67,9 @@ class _Family(NamedTuple):
 
 def _by_type(metric: str, key: str, kinds: Mapping[str, Kind], *, within: bool) -> _Family:
     def kind_of(point: Point) -> Kind:
-        found = text(point.attributes, key)
+        found = text(point.attributes, key) or ""
         if found not in kinds:
-            raise Unusable(f"{metric}: {key}: found {str(found)[:40]!r}, allowed is one of {', '.join(kinds)}")
+            raise Unusable(f"{metric}: {key}: found {found[:40]!r}, allowed is one of {', '.join(kinds)}")
         return kinds[found]
 
     return _Family(lambda point: point.metric == metric, kind_of, key, within)
@@ -136,5 +136,5 @@ def _figure(group: Group[Point], point: Point, kind: Kind, value: int) -> Figure
     since = (point.start_ns,) if point.total else (point.start_ns, point.at_ns)
     all_of_it = (sorted(group.resource.items()), group.scope, point.metric, sorted(point.attributes.items()), since)
     series = hashlib.sha256(msgspec.json.encode(all_of_it)).hexdigest()[:32]
-    requests = 0 if kind == "output" else SEVERAL if point.count is None else point.count
+    requests = 0 if kind == "output" else SEVERAL if point.calls is None else point.calls
     return Figure(series, point.total, point.at_ns, kind, value, requests, point.attributes)

@@ -1,7 +1,7 @@
 """Exports as messages: each call, and each figure of a metric, becomes one `ReportUsage` with a source of its own."""
 
 import datetime as dt
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -12,7 +12,7 @@ from tallystick.events.catalog.event import EPOCH
 from tallystick.events.messages import ReportUsage
 from tallystick.sources_of_tools import source_named
 from tallystick.telemetry import tools
-from tallystick.telemetry.attributes import name_of, text
+from tallystick.telemetry.attributes import text
 from tallystick.telemetry.genai import Use
 from tallystick.telemetry.items import Attributes, Export, Group, Unusable
 from tallystick.telemetry.metrics import Figure, family_of, figures_of
@@ -162,36 +162,43 @@ class Reader:
 
 
 class _Named:
-    """Names by the attributes of a program, and of each thing that it exports."""
+    """Names by the attributes of a program, and of each thing that it exports: its own go before the program's."""
 
     def __init__(self, settings: Telemetry, resource: Attributes) -> None:
-        self._settings, self._resource = settings, resource
+        self._account, self._labels = settings.account, settings.labels
+        names = {*settings.account, *(name for listed in settings.labels.values() for name in listed)}
+        self._of_program = {name: found for name in names if (found := text(resource, name)) is not None}
 
     def account(self, attributes: Attributes) -> str:
-        """Whose use it is.
+        """Whose use it is; a name that is too long is its beginning, and a digest of it.
 
         Raises:
             Unusable: none of the attributes that name an account is there.
         """
-        found = name_of((attributes, self._resource), self._settings.account)
+        found = self._first(attributes, self._account)
         if found is None:
-            raise Unusable(f"none of the attributes of telemetry.account is there: {', '.join(self._settings.account)}")
-        return found
+            raise Unusable(f"none of the attributes of telemetry.account is there: {', '.join(self._account)}")
+        return found if len(found) <= NAME_MAX else source_named(found[:32], found)
 
     def labels(self, attributes: Attributes) -> dict[str, str] | None:
         """The labels that are allowed; a value that is too long for one is left out."""
         found = {}
-        for label, names in self._settings.labels.items():
-            value = _first((attributes, self._resource), names)
+        for label, names in self._labels.items():
+            value = self._first(attributes, names)
             if value is not None and len(value) <= NAME_MAX:
                 found[label] = value
         return found or None
 
-
-def _first(places: Iterable[Attributes], names: Iterable[str]) -> str | None:
-    """The first text, each name looked for in all places before the next."""
-    places = tuple(places)
-    return next((found for name in names for place in places if (found := text(place, name)) is not None), None)
+    def _first(self, attributes: Attributes, names: Sequence[str]) -> str | None:
+        """What the first name says that says something here or for the program."""
+        for name in names:
+            if name in attributes:
+                found = text(attributes, name)
+                if found is not None:
+                    return found
+            if name in self._of_program:
+                return self._of_program[name]
+        return None
 
 
 def _program(group: Group[Any]) -> str | None:

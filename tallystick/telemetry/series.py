@@ -37,18 +37,31 @@ class Increase(NamedTuple):
     requests: int
 
 
-class SourceStore(Protocol):
-    """What is needed of a store."""
+class Access(Protocol):
+    """What is needed of the access to a fleet."""
+
+    @property
+    def opening(self) -> object: ...
+
+
+class LoggedFleet(Protocol):
+    """What is needed of a fleet."""
 
     @property
     def store(self) -> Store: ...
+    @property
+    def access(self) -> Access: ...
 
 
 class SeriesOfFleet:
-    """How far the cumulative series of a fleet are. Not for several threads at a time."""
+    """How far the cumulative series of a fleet are. Not for several threads at a time.
 
-    def __init__(self, fleet: SourceStore) -> None:
+    Where servers share the fleet, another one may have gone on with a series: what is known is of one opening.
+    """
+
+    def __init__(self, fleet: LoggedFleet) -> None:
         self._fleet = fleet
+        self._opening: object = None
         self._reached: OrderedDict[str, _Reached] = OrderedDict()
 
     def increase(self, figure: Figure) -> Increase | None:
@@ -57,6 +70,10 @@ class SeriesOfFleet:
         Raises:
             StoreError: the log cannot be read.
         """
+        opening = self._fleet.access.opening
+        if opening is not self._opening:
+            self._reached.clear()
+            self._opening = opening
         at = self._reached.get(figure.series) or self._read(figure.series)
         more = figure.value - at.base - at.said
         if more <= 0:
@@ -73,6 +90,10 @@ class SeriesOfFleet:
     def forget(self, series: str) -> None:
         """A report of a series was not taken: what counts of it is in the log."""
         self._reached.pop(series, None)
+
+    def forget_all(self) -> None:
+        """It is not known of which series the reports were taken."""
+        self._reached.clear()
 
     def _keep(self, series: str, at: _Reached) -> None:
         self._reached[series] = at

@@ -18,6 +18,7 @@ _CODEX: Final = frozenset(
 )
 """What Codex calls itself (``service.name``)."""
 _GEMINI: Final = "gemini-cli"
+"""What Gemini CLI calls itself, its instrumentation and its agent."""
 
 
 def use_of_record(group: Group[LogRecord], record: LogRecord) -> Use | None:
@@ -57,7 +58,7 @@ def use_of_span(group: Group[Span], span: Span) -> Use | None:
 def _has_events(group: "Group[Span] | Group[LogRecord]", attributes: Attributes) -> bool:
     """Whether the calls of a program are counted as events of its own kind."""
     service = group.resource.get("service.name")
-    return service in _CODEX or service == _GEMINI or attributes.get("gen_ai.agent.name") == _GEMINI
+    return service in _CODEX or _GEMINI in (service, group.scope, attributes.get("gen_ai.agent.name"))
 
 
 def _of_claude_code(attributes: Attributes, at_ns: int) -> Use | None:

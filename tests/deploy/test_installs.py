@@ -34,7 +34,8 @@ HAS = {
     "mcp": {"mcp"},
     "postgres": {"postgres"},
     "ray": {"postgres"},
-    "dev": {"http", "mcp", "notify", "postgres"},
+    "telemetry": {"telemetry"},
+    "dev": {"http", "mcp", "notify", "postgres", "telemetry"},
 }
 """What works with each extra, besides the base."""
 MODULES = {
@@ -50,6 +51,7 @@ MODULES = {
         "tallystick.projections.store.names_postgres",
         "tallystick.projections.store.view_postgres",
     ),
+    "telemetry": ("tallystick.telemetry.from_protobuf",),
 }
 """How the names of the modules begin that can be imported only then."""
 OF_SEVERAL = ("tallystick.cluster", "tallystick.standby")
@@ -66,6 +68,15 @@ for module in pkgutil.walk_packages(tallystick.__path__, "tallystick.", onerror=
 ALERT = """
 from tallystick.actors.runtime.sender import problem_of
 print(problem_of("json://127.0.0.1/", {}))
+"""
+
+
+PROTOBUF = """
+from tallystick.telemetry.answers import MissingPackages, protobuf
+try:
+    print(protobuf().response("traces", 0, ""))
+except MissingPackages as error:
+    print(error)
 """
 
 
@@ -141,6 +152,7 @@ def check(made: Environment, extra: str | None) -> None:
         "parquet": check_parquet,
         "notify": check_alerts,
         "postgres": check_postgres,
+        "telemetry": check_telemetry,
     }
     for part, check_part in checks.items():
         if extra is None or part in HAS[extra]:
@@ -160,6 +172,13 @@ def check_alerts(made: Environment, there: bool) -> None:
     problem = made.run(made.command(ALERT))
     said = "None" if there else "apprise is not installed: pip install 'tallystick[notify]'"
     assert problem.stdout.strip() == said, problem.stderr
+
+
+def check_telemetry(made: Environment, there: bool) -> None:
+    read = made.run(made.command(PROTOBUF))
+    assert read.returncode == 0, read.stderr
+    assert (read.stdout == "b''\n") == there
+    assert there or "pip install 'tallystick[telemetry]'" in read.stdout
 
 
 def check_postgres(made: Environment, there: bool) -> None:
@@ -197,7 +216,7 @@ def check_server(made: Environment, there: bool) -> None:
         assert server.wait(SECONDS) == 0
 
 
-@pytest.mark.parametrize("extra", [None, "server", "mcp", "notify", "postgres"])
+@pytest.mark.parametrize("extra", [None, "server", "mcp", "notify", "postgres", "telemetry"])
 def test_the_wheel_runs_with_what_it_needs_and_says_what_is_missing(
     wheel: Path, tmp_path: Path, extra: str | None
 ) -> None:

@@ -182,6 +182,7 @@ WHOLE = {
     "max_concurrent.per_type",
     "token_budgets",
     "models",
+    "telemetry.labels",
     "products",
     "manual_override.priority_override",
     "notifications",

@@ -157,6 +157,7 @@ REPORTED: dict[str, tuple[c.ReportUsage, bool]] = {
         c.ReportUsage(agent="session", child=c.FromChild(fleet="f", first=1, upto=2)),
         False,
     ),
+    "for the fleet itself": (c.ReportUsage(agent="pool"), False),
     "for no one": (c.ReportUsage(), False),
 }
 

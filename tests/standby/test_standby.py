@@ -1,5 +1,6 @@
 """What a standby answers itself, what it passes on to the writer, and what it says of itself."""
 
+import gzip
 import hashlib
 import json
 import secrets
@@ -13,6 +14,7 @@ from click.testing import CliRunner
 from tallystick import Fleet
 from tallystick.cli.main import main
 from tests.support.mcp_client import call, over_http, read, run
+from tests.support.otlp import PROTOBUF, as_protobuf, chat, spans
 from tests.support.postgres import shared
 from tests.support.serving import Answer, Client, Listener, Served
 from tests.support.shared_fleets import servers
@@ -111,6 +113,20 @@ def test_a_tool_call_is_passed_on_or_answered_here_like_the_message_that_it_is(p
     run(test)
     record = ask.record("tool-1")
     assert (record["by"], record["peer"]["key"]) == ("ann", "ann's")
+
+
+def test_an_export_is_passed_on_as_it_came(ask: Asking) -> None:
+    export = spans(chat(session__id="ann", gen_ai__response__id="msg_1"))
+    body = gzip.compress(as_protobuf("traces", export))
+    headers = {"content_type": PROTOBUF, "content_encoding": "gzip"}
+    for server in (ask.standby, ask.writer):
+        taken = ask.post(server, "traces", body, AGENT, **headers)
+        assert (taken.status, taken.body) == (200, b"")
+        wrong = ask.post(server, "traces", body[:-9], AGENT, **headers)
+        assert (wrong.status, wrong.headers["content-type"]) == (400, PROTOBUF)
+    records = ask.get(ask.writer, "/v1/events?limit=1000").json["events"]
+    (record,) = [one for one in records if one.get("source_id") == "msg_1"]
+    assert (record["agent"], record["by"], record["tokens"]) == ("ann", "ann", 110)
 
 
 def test_a_question_is_answered_here_and_says_how_new_the_answer_is(ask: Asking) -> None:

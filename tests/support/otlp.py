@@ -127,11 +127,11 @@ class Taking:
         prices_now = None if begun else prices()
         return Fleet.open(self._store, self._config, prices_now, clock=self.clock)
 
-    def run(self, test: Callable[[ASGIApp], Awaitable[None]]) -> None:
-        """Run a test against the API of the fleet; may be called again, as another server of it."""
+    def run(self, test: Callable[[ASGIApp], Awaitable[None]], served: Any = None) -> None:
+        """Run a test against the API of the fleet, or of what stands for it; each time it is another server."""
 
         async def running() -> None:
-            app, service = application(self.fleet, LOOPBACK)
+            app, service = application(served or self.fleet, LOOPBACK)
             await test(app)
             await service.close()
 

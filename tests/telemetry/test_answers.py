@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import random
 import re
 import sys
 import zlib
@@ -298,4 +299,46 @@ def test_a_packed_export_is_unpacked() -> None:
 
     taking.run(test)
     assert taking.used() == {"program": 110}
+    taking.fleet.close()
+
+
+def test_a_large_export_is_reported_whole() -> None:
+    taking = Taking()
+    export = spans(*(chat(sent=10, got=1, session__id=f"s-{n % 2}") for n in range(1_200)))
+
+    async def test(app: ASGIApp) -> None:
+        for media in MEDIA:
+            assert partial_of(await post(app, "traces", export, media), media) is None
+
+    taking.run(test)
+    assert taking.used() == {"s-0": 6_600, "s-1": 6_600}
+    taking.fleet.close()
+
+
+@pytest.mark.parametrize("media", MEDIA)
+@pytest.mark.parametrize("signal", RESPONSES)
+def test_damaged_bytes_are_taken_or_malformed_and_bring_nothing_down(signal: str, media: str) -> None:
+    taking = Taking({"telemetry": {"metrics_of": ["meters"]}})
+    whole = {
+        "traces": spans(chat(), chat(gen_ai__response__id="msg_1")),
+        "metrics": metric(dp(startTimeUnixNano=str(NS), timeUnixNano=str(NS + 1))),
+        "logs": event(input_token_count=5, prompt_id="p", **{"service.name": "gemini-cli"}),
+    }[signal]
+    body = encoded(signal, whole, media)
+    dice = random.Random(len(body))
+
+    async def test(app: ASGIApp) -> None:
+        for _ in range(300):
+            damaged = bytearray(body)
+            for _ in range(dice.randrange(1, 5)):
+                damaged[dice.randrange(len(damaged))] = dice.randrange(256)
+            if dice.random() < 0.3:
+                del damaged[dice.randrange(len(damaged)) :]
+            answer = await post(app, signal, bytes(damaged), media)
+            assert answer.status in (200, 400), (bytes(damaged), answer.body)
+        assert (await post(app, signal, body, media)).status == 200
+
+    taking.run(test)
+    answer = taking.fleet.ask({"type": "GetGlobalStatus"})
+    assert "ok" in answer
     taking.fleet.close()
