@@ -10,7 +10,7 @@ from typing import Any, Final
 import click
 
 from tallystick.cli.common import config_option, json_option, prices_option, store_option
-from tallystick.cli.import_preview import preview_of
+from tallystick.cli.import_preview import preview_of, recorded_in
 from tallystick.cli.import_progress import reading, reporting
 from tallystick.cli.import_summary import show
 from tallystick.cli.import_targets import Place, asking
@@ -18,6 +18,7 @@ from tallystick.cli.send import check_alone, this_user
 from tallystick.importing import anthropic, claude_code, codex, litellm, openai, openrouter, trace
 from tallystick.importing.files import Opened, files_below, size_of
 from tallystick.importing.notes import Notes
+from tallystick.importing.recorded import under_known_sources
 from tallystick.importing.reporting import Outcome, report
 from tallystick.importing.staging import Staging, StagingError
 from tallystick.importing.used import Used
@@ -229,8 +230,9 @@ def _import(
             _check_rates(staging, rates)
             notes.calls = staging.count()
             outcome = Outcome()
-            uses = reporting(staging.oldest_first(), notes.calls)
-            cost = _report(uses, notes.calls, agent, rates, outcome, options)
+            with recorded_in(options, notes) as find:
+                uses = reporting(under_known_sources(staging.oldest_first(), find), notes.calls)
+                cost = _report(uses, notes.calls, agent, rates, outcome, options)
     except StagingError as error:
         raise click.ClickException(str(error)) from None
     show(notes, outcome, rates, cost, options["dry_run"], options["as_json"])
