@@ -75,7 +75,7 @@ _rate_option = click.option(
 
 
 @import_usage.command("claude-code", short_help="Sessions of Claude Code.")
-@click.argument("paths", metavar="DIR", nargs=-1, required=True, type=_IN_FOLDER)
+@click.argument("paths", metavar="DIR...", nargs=-1, required=True, type=_IN_FOLDER)
 @_options
 @click.pass_context
 def import_claude_code(ctx: click.Context, /, paths: tuple[Path, ...], **options: Any) -> None:
@@ -93,7 +93,7 @@ def import_claude_code(ctx: click.Context, /, paths: tuple[Path, ...], **options
 
 
 @import_usage.command("codex", short_help="Sessions of Codex.")
-@click.argument("paths", metavar="DIR", nargs=-1, required=True, type=_IN_FOLDER)
+@click.argument("paths", metavar="DIR...", nargs=-1, required=True, type=_IN_FOLDER)
 @_options
 @click.pass_context
 def import_codex(ctx: click.Context, /, paths: tuple[Path, ...], **options: Any) -> None:
@@ -112,7 +112,7 @@ def import_codex(ctx: click.Context, /, paths: tuple[Path, ...], **options: Any)
 
 
 @import_usage.command("litellm", short_help="Spend logs of LiteLLM.")
-@click.argument("paths", metavar="FILE", nargs=-1, required=True, type=_IN_FILE)
+@click.argument("paths", metavar="FILE...", nargs=-1, required=True, type=_IN_FILE)
 @_options
 @click.pass_context
 def import_litellm(ctx: click.Context, /, paths: tuple[Path, ...], **options: Any) -> None:
@@ -129,7 +129,7 @@ def import_litellm(ctx: click.Context, /, paths: tuple[Path, ...], **options: An
 
 
 @import_usage.command("openai", short_help="Usage or costs that OpenAI says.")
-@click.argument("paths", metavar="FILE", nargs=-1, required=True, type=_IN_FILE)
+@click.argument("paths", metavar="FILE...", nargs=-1, required=True, type=_IN_FILE)
 @_rate_option
 @_options
 @click.pass_context
@@ -149,7 +149,7 @@ def import_openai(ctx: click.Context, /, paths: tuple[Path, ...], **options: Any
 
 
 @import_usage.command("anthropic", short_help="Usage or costs that Anthropic says.")
-@click.argument("paths", metavar="FILE", nargs=-1, required=True, type=_IN_FILE)
+@click.argument("paths", metavar="FILE...", nargs=-1, required=True, type=_IN_FILE)
 @_rate_option
 @_options
 @click.pass_context
@@ -168,7 +168,7 @@ def import_anthropic(ctx: click.Context, /, paths: tuple[Path, ...], **options: 
 
 
 @import_usage.command("openrouter", short_help="Activity of OpenRouter.")
-@click.argument("paths", metavar="FILE", nargs=-1, required=True, type=_IN_FILE)
+@click.argument("paths", metavar="FILE...", nargs=-1, required=True, type=_IN_FILE)
 @_options
 @click.pass_context
 def import_openrouter(ctx: click.Context, /, paths: tuple[Path, ...], **options: Any) -> None:
@@ -184,7 +184,7 @@ def import_openrouter(ctx: click.Context, /, paths: tuple[Path, ...], **options:
 
 
 @import_usage.command("trace", short_help="A usage trace in CSV.")
-@click.argument("paths", metavar="FILE", nargs=-1, required=True, type=_IN_FILE)
+@click.argument("paths", metavar="FILE...", nargs=-1, required=True, type=_IN_FILE)
 @click.option("--begins", metavar="TIME", help="When it began, where timestamp_s counts from its beginning.")
 @_options
 @click.pass_context

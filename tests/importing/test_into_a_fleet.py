@@ -188,6 +188,7 @@ def test_what_cannot_be_read_is_said_and_costs_nothing_else(run: Run, tmp_path: 
     assert "s-1.jsonl, line 2: not an object of JSON" in result.stderr
     assert "10 more could not be read" in result.stderr
     (tmp_path / "empty").mkdir()
+    assert "empty: no file there ends in .jsonl" in run("import", "codex", "empty").stderr
     nothing = imported(run, "claude-code", "empty")
     assert (nothing["files"], nothing["found"]) == (0, 0)
     (tmp_path / "empty/x.jsonl").write_text("{damaged\n")
