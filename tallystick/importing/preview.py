@@ -1,8 +1,6 @@
 """What a fleet would make of reports, decided beside it: nothing is recorded, and no writer is needed."""
 
 import datetime as dt
-import sqlite3
-from collections.abc import Iterator
 from typing import Any
 
 from tallystick.config.amounts import InvalidAmount
@@ -16,12 +14,12 @@ from tallystick.events.decide.occurred import AHEAD_MAX
 from tallystick.events.decide.sources import is_larger
 from tallystick.events.log.correction import with_facts
 from tallystick.events.log.restoring import open_ledger
-from tallystick.events.log.sources import sourced_in
-from tallystick.events.log.store import Record, SourceIndex, Store, StoreError
+from tallystick.events.log.store import Store
 from tallystick.events.messages import ReportUsage
 from tallystick.events.messages import proposals as p
 from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.rules import Rules
+from tallystick.importing.recorded import Recorded
 
 
 class Preview:
@@ -32,7 +30,7 @@ class Preview:
     def __init__(self, store: Store | None, config: Config | None, prices: PriceList | None, now: dt.datetime) -> None:
         self._now = now
         self._ledger = None if store is None else open_ledger(store).ledger
-        self._sources = None if store is None else _Sources(store)
+        self._sources = None if store is None else Recorded(store)
         self._rules = _rules(self._ledger, config, prices, now)
         self.cost_nanos = 0
         """What would be recorded as new costs."""
@@ -69,52 +67,6 @@ class Preview:
             return None
         found = with_facts(report, self._ledger, self._sources.find, lambda *_: False, self._sources)
         return found if isinstance(found, p.ApplySource) else None
-
-
-class _Sources:
-    """The sources of a log that is only read: its index, as far as that goes, and the records that follow it, which lie
-    in a file that goes with it: a server is not asked for each.
-    """
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._found: Record | None = None
-        last = store.last()
-        end = 0 if last is None else last.position
-        index = _index(store)
-        upto = 0 if index is None else index.upto()
-        self._index = index if 0 < upto <= end else None
-        self._file = sqlite3.connect("", isolation_level=None)
-        self._file.execute("CREATE TABLE said (source TEXT PRIMARY KEY, position, name, data) WITHOUT ROWID")
-        self._file.execute("BEGIN")
-        found = sourced_in(store, 0 if self._index is None else upto, end)
-        self._file.executemany("INSERT OR REPLACE INTO said VALUES (?, ?, ?, ?)", ((one, *said) for one, said in found))
-
-    def close(self) -> None:
-        self._file.close()
-
-    def find(self, source: str) -> int | None:
-        row = self._file.execute("SELECT position, name, data FROM said WHERE source = ?", (source,)).fetchone()
-        if row is not None:
-            self._found = Record(*row)
-            return self._found.position
-        return None if self._index is None else self._index.find(source)
-
-    def record(self, position: int) -> Record | None:
-        if self._found is not None and self._found.position == position:
-            return self._found
-        return self._store.record(position)
-
-    def read(self, after: int = 0, upto: int | None = None) -> Iterator[Record]:
-        return self._store.read(after, upto)
-
-
-def _index(store: Store) -> SourceIndex | None:
-    """The index of a store; None for the log of a server, which gives none."""
-    try:
-        return store.sources
-    except StoreError:
-        return None
 
 
 def _rules(ledger: Ledger | None, config: Config | None, prices: PriceList | None, now: dt.datetime) -> Rules:

@@ -107,7 +107,7 @@ def test_what_is_no_call_to_a_model_is_left_out(tmp_path: Path) -> None:
     assert not notes.unreadable
 
 
-def test_input_that_was_written_to_a_cache_for_an_hour_is_told_apart(tmp_path: Path) -> None:
+def test_input_that_was_written_to_a_cache_for_an_hour_is_a_kind_of_its_own(tmp_path: Path) -> None:
     caches = {"cache_creation": {"ephemeral_5m_input_tokens": 100, "ephemeral_1h_input_tokens": 200}}
     write(tmp_path / "s-1.jsonl", answer(usage=caches))
     (used,) = found(tmp_path)
