@@ -1,11 +1,14 @@
 """Who may do what over the Cycles protocol: keys of ours in its header, their roles, and their tenants."""
 
+import asyncio
 from typing import Any
 
 import pytest
 
 from tallystick.events.catalog import HoldPlaced
 from tallystick.events.decide.permissions import ROLES
+from tallystick.http.app import inner_application
+from tallystick.http.views.limit import ReaderLimit
 from tests.support.access import World, bearer
 from tests.support.cycles import CENT, USD, Api, Said, fleet, limits, play
 from tests.support.programs import until
@@ -204,6 +207,18 @@ def test_what_the_server_refuses_before_it_knows_who_asks_is_in_the_protocols_sh
         assert other.error() == FORBIDDEN
 
     play(test, shop(), "operator")
+
+
+def test_a_fleet_of_a_cluster_speaks_the_protocol_and_asks_for_a_key() -> None:
+    world = shop()
+
+    async def test() -> None:
+        app, _ = inner_application(world.fleet, keys_needed=True, reader_limit=ReaderLimit(1))
+        assert (await Api(app, world).reserve()).error() == UNAUTHORIZED
+        (await Api(app, world, "acme").reserve()).ok()
+
+    asyncio.run(test())
+    world.fleet.close()
 
 
 def test_the_log_says_who_reserved() -> None:
