@@ -102,7 +102,7 @@ class Decisions:
         replied(await self._asking.ask(who, {**message, **_model_of(asked)}))
 
     async def _if_there_is_room(self, who: Who, asked: Event, plan: Plan, id: str) -> str:
-        """Set it aside and settle it in one turn; the id under which it was."""
+        """Hold it and settle the hold in one turn; the id of the hold."""
         reason = notes.of_event(asked)
         plan = plan._replace(message={**plan.message, "reason": reason, "ttl_seconds": _MOMENT, "overage": "reject"})
         use = {"type": "Settle", "usage": plan.message["estimate"], "operation": asked.action.kind, **_model_of(asked)}

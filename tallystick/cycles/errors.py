@@ -91,6 +91,8 @@ def fault_of(error: Mapping[str, Any], status: int | None = None) -> Fault:
     theirs = OURS.get(code, INVALID if ours < 500 else INTERNAL)
     if code == "agent_stopped" and error.get("decided_by") == "overdraft":
         theirs = OVER_LIMIT
+    if code == "throttled" and error.get("retry_after_seconds") is None:
+        theirs = EXCEEDED  # it is slowed, and waiting would not make room either
     known = STATUS_OF[theirs]
     if theirs == INTERNAL or ours in _HTTP_SAYS:
         known = ours
@@ -99,7 +101,7 @@ def fault_of(error: Mapping[str, Any], status: int | None = None) -> Fault:
 
 
 def written(fault: Fault, trace: Trace) -> Response:
-    """A refusal as the protocol writes it. Its trace id is a header only: published clients read no body that has it."""
+    """A refusal as the protocol writes it. The trace id is a header only: published clients read no body with it."""
     body: dict[str, Any] = {"error": fault.code, "message": fault.message, "request_id": trace.request}
     if fault.details:
         body["details"] = fault.details

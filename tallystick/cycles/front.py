@@ -26,7 +26,7 @@ def is_cycles(path: str) -> bool:
 
 
 class Front:
-    """Answers what is beneath `PREFIX` as the protocol has it, whoever refuses it, and passes on all else."""
+    """Answers what is beneath `PREFIX` as the protocol has it, also what other parts of the server refuse."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

@@ -7,9 +7,9 @@ from typing import Any, Final
 from starlette.datastructures import QueryParams
 
 from tallystick.cycles.asking import RESERVATION, Asking, Json, Who, first_id, ids_of, replied
+from tallystick.cycles.budgets import balances_of, matches, questions
 from tallystick.cycles.errors import FORBIDDEN, INVALID, Fault
 from tallystick.cycles.reservations import ATTEMPTS, STATUS, detail, is_reservation
-from tallystick.cycles.standing import balances_of, matches, questions
 from tallystick.cycles.subjects import LEVELS, segments
 from tallystick.http.parameters import BadParameter, number
 

@@ -8,6 +8,7 @@ from weakref import WeakValueDictionary
 
 from tallystick.cycles import notes
 from tallystick.cycles.asking import RESERVATION, Asking, Json, Who, digest, first_id
+from tallystick.cycles.budgets import Budgets, not_below, questions
 from tallystick.cycles.errors import (
     EXPIRED,
     FINALIZED,
@@ -19,7 +20,6 @@ from tallystick.cycles.errors import (
     Fault,
     fault_of,
 )
-from tallystick.cycles.standing import Standing, not_below, questions
 from tallystick.cycles.subjects import accounts_of, labels_of, path_of, scopes_of, subject_of
 from tallystick.cycles.units import Named, as_ours, of, unit_of
 from tallystick.cycles.wire import Amount, Commit, Create, Extend, Release, Subject
@@ -107,12 +107,12 @@ class Reservations:
         """
         for attempt in range(ATTEMPTS):
             id = f"{base}-{attempt}" if attempt else base
-            hold, standing = await self._look(id, accounts_of(plan.scopes))
+            hold, budgets = await self._look(id, accounts_of(plan.scopes))
             if hold is not None:
                 if not plan.is_of(hold):
                     raise Fault(MISMATCH, "idempotency_key: it was used before for another request")
                 return Placed(id, [], hold)
-            message = {**plan.message, "agent": await self._payer(standing, plan)}
+            message = {**plan.message, "agent": await self._payer(budgets, plan)}
             hold_and_more = [{**message, "id": id}, *({**one, "hold": id, "id": f"{id}-use"} for one in follow)]
             answers = await self._asking.ask_together(who, hold_and_more)
             if "ok" in answers[0]:
@@ -123,20 +123,20 @@ class Reservations:
                 now = await self._asking.ask(who, {**message, "dry_run": True})
                 refusal = now.get("error")
             if refusal is not None:
-                raise standing.refused(refusal, plan.amount.unit)
+                raise budgets.refused(refusal, plan.amount.unit)
         text = f"idempotency_key: it was refused {ATTEMPTS} times, and there was room each time after: use a new one"
         raise Fault(MISMATCH, text)
 
-    async def _look(self, id: str, scopes: list[str]) -> tuple[Json | None, Standing]:
+    async def _look(self, id: str, scopes: list[str]) -> tuple[Json | None, Budgets]:
         """The hold with this id, if there is one, and how scopes stand."""
         answers = await self._asking.look([{"type": "GetHolds", "hold": id}, *questions(scopes)])
         hold = answers[0]["ok"]["holds"][0] if "ok" in answers[0] else None
-        return hold, Standing(scopes, answers[1:])
+        return hold, Budgets(scopes, answers[1:])
 
-    async def _payer(self, standing: Standing, plan: Plan) -> str:
+    async def _payer(self, budgets: Budgets, plan: Plan) -> str:
         """The account that a use is charged to. All accounts of the subject's other scopes must be above it."""
-        account = standing.check(plan.scopes[-1], plan.amount.unit)
-        apart = standing.apart()
+        account = budgets.check(plan.scopes[-1], plan.amount.unit)
+        apart = budgets.apart()
         if apart is not None and not await self._is_below(*apart):
             raise not_below(*apart)
         return account
@@ -154,12 +154,12 @@ class Reservations:
         Raises:
             Fault: there is none.
         """
-        return await self._payer(await self.standing(plan.scopes), plan)
+        return await self._payer(await self.budgets(plan.scopes), plan)
 
-    async def standing(self, scopes: list[str]) -> Standing:
+    async def budgets(self, scopes: list[str]) -> Budgets:
         """How the accounts of scopes stand."""
         within = accounts_of(scopes)
-        return Standing(within, await self._asking.look(questions(within)))
+        return Budgets(within, await self._asking.look(questions(within)))
 
     async def tried(self, who: Who, plan: Plan) -> Fault | None:
         """What would refuse it now; None where nothing would. Nothing is reserved.
@@ -167,13 +167,13 @@ class Reservations:
         Raises:
             Fault: its sender may not.
         """
-        standing = await self.standing(plan.scopes)
-        message = {**plan.message, "agent": await self._payer(standing, plan), "dry_run": True}
+        budgets = await self.budgets(plan.scopes)
+        message = {**plan.message, "agent": await self._payer(budgets, plan), "dry_run": True}
         if plan.amount.amount == 0:
             # Nothing cannot be held; that the least can is what is asked.
             message["estimate"] = as_ours(Amount(plan.amount.unit, 1))
         answer = await self._asking.ask(who, message)
-        return standing.refused(answer["error"], plan.amount.unit) if "error" in answer else None
+        return budgets.refused(answer["error"], plan.amount.unit) if "error" in answer else None
 
     # --- a reservation that there is ----------------------------------------------------------------------------------
 

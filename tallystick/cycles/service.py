@@ -26,8 +26,8 @@ from tallystick.http.reading import Unreadable, body_of
 _ABORTED: Final = 499
 _METHODS: Final = ("DELETE", "GET", "PATCH", "POST", "PUT")
 _READY_SECONDS: Final = 2.0
-_WRITES: Final = b'{"type":"Reserve"}'
-"""Stands for every request that a standby passes on to the writer."""
+_CHANGE, _QUESTION = b'{"type":"Reserve"}', b'{"type":"GetHolds"}'
+"""What a standby takes requests for: it passes changes on to the writer, and answers questions itself."""
 _encode = msgspec.json.Encoder().encode
 
 
@@ -85,21 +85,24 @@ class Cycles:
         gets = {"/v1/balances": self._balances, "/v1/reservations": self._list, one: self._get}
         health = ("", "/liveness", "/readiness")
         return [
-            *(Route(PREFIX + path, self._posted(do), methods=["POST"]) for path, do in posts.items()),
-            *(Route(PREFIX + path, _got(do), methods=["GET"]) for path, do in gets.items()),
+            *(Route(PREFIX + path, self._endpoint(do), methods=["POST"]) for path, do in posts.items()),
+            *(Route(PREFIX + path, self._endpoint(do), methods=["GET"]) for path, do in gets.items()),
             *(Route(f"{PREFIX}/actuator/health{name}", self._health, methods=["GET"]) for name in health),
             Route(f"{PREFIX}/v1/evidence/{{id}}", _no_evidence, methods=["GET"]),
             Route(f"{PREFIX}/v1/.well-known/cycles-jwks.json", _no_evidence, methods=["GET"]),
             Route(f"{PREFIX}/{{rest:path}}", _not_served, methods=_METHODS),
         ]
 
-    def _posted(self, do: Answering) -> Endpoint:
+    def _endpoint(self, do: Answering) -> Endpoint:
         async def answer(request: Request) -> Response:
+            body, question = b"", request.method != "POST"
             try:
-                body = await body_of(request)
-                check_key(body, request.headers.get("x-idempotency-key"))
+                if not question:
+                    body = await body_of(request)
+                    check_key(body, request.headers.get("x-idempotency-key"))
                 if self._elsewhere is not None:
-                    sent = await self._elsewhere.answer(request, body, _WRITES, self._stopping)
+                    message = _QUESTION if question else _CHANGE
+                    sent = await self._elsewhere.answer(request, body, message, self._stopping)
                     if sent is not None:
                         return sent
             except Unreadable as wrong:
@@ -159,13 +162,6 @@ class Cycles:
         except Unanswered:
             return False
         return "ok" in answer
-
-
-def _got(do: Answering) -> Endpoint:
-    async def answer(request: Request) -> Response:
-        return await _answered(request, do, b"")
-
-    return answer
 
 
 async def _answered(request: Request, do: Answering, body: bytes) -> Response:

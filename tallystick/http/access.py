@@ -226,7 +226,7 @@ class Gate:
 
 
 def _is_public(scope: Scope) -> bool:
-    """Whether a request needs no identity: those for what is the fleet's do, besides links, which let in by themselves."""
+    """Whether a request needs no identity: those for what is the fleet's do; a link lets in by itself."""
     path: str = scope["path"]
     method: str = scope["method"]
     if path.startswith(LINKS):

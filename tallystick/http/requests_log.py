@@ -17,7 +17,7 @@ from tallystick.http.reading import ENDPOINTS
 from tallystick.http.views.reader import NAMES
 
 _TRACEPARENT: Final = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
-_OTHER: Final = "other"
+_OTHER, _CYCLES = "other", "cycles"
 TRACE: Final = "tallystick.trace"
 """Where a request's scope has the trace id that its client gave; None without one."""
 _PATHS: Final = {
@@ -109,7 +109,8 @@ class RequestsLog:
         finally:
             seconds = time.perf_counter() - began
             self._measures.in_progress -= 1
-            self._measures.note(_PATHS.get(shown_path(scope), _OTHER), status, seconds)
+            path = shown_path(scope)
+            self._measures.note(_CYCLES if path.startswith("/cycles/") else _PATHS.get(path, _OTHER), status, seconds)
             client: Any = scope.get("client")
             log.info(
                 "request",

@@ -197,7 +197,9 @@ class ToWriter:
             headers["x-forwarded-for"] = request.client.host
         seconds = None if _WAITS in body else _ANSWER_SECONDS
         timeout = httpx2.Timeout(seconds, connect=_CONNECT_SECONDS)
-        return await self._client.post(f"{url}{request.url.path}", content=body, headers=headers, timeout=timeout)
+        query = f"?{request.url.query}" if request.url.query else ""
+        there = f"{url}{request.url.path}{query}"
+        return await self._client.request(request.method, there, content=body, headers=headers, timeout=timeout)
 
     async def _until_other(self, writer: WriterSeen) -> None:
         """Wait until the writer is another, or its lease has ended."""

@@ -1,13 +1,17 @@
 """Who may do what over the Cycles protocol: keys of ours in its header, their roles, and their tenants."""
 
+import asyncio
 from typing import Any
 
 import pytest
 
 from tallystick.events.catalog import HoldPlaced
 from tallystick.events.decide.permissions import ROLES
+from tallystick.http.app import inner_application
+from tallystick.http.views.limit import ReaderLimit
 from tests.support.access import World, bearer
 from tests.support.cycles import CENT, USD, Api, Said, fleet, limits, play
+from tests.support.programs import until
 
 FORBIDDEN, UNAUTHORIZED = (403, "FORBIDDEN"), (401, "UNAUTHORIZED")
 PROD = "tenant:acme/workspace:prod"
@@ -59,7 +63,7 @@ WORKS = {**WORKS, "release": 409}
 """Where a key may do it: the last operation finds the reservation committed."""
 
 
-def test_without_a_valid_key_nothing_is_told_apart() -> None:
+def test_without_a_valid_key_every_operation_is_refused_alike() -> None:
     world = shop()
     world.key("lost", "operator")
     world.ask({"type": "RevokeKey", "key": "lost"})
@@ -205,9 +209,22 @@ def test_what_the_server_refuses_before_it_knows_who_asks_is_in_the_protocols_sh
     play(test, shop(), "operator")
 
 
+def test_a_fleet_of_a_cluster_speaks_the_protocol_and_asks_for_a_key() -> None:
+    world = shop()
+
+    async def test() -> None:
+        app, _ = inner_application(world.fleet, keys_needed=True, reader_limit=ReaderLimit(1))
+        assert (await Api(app, world).reserve()).error() == UNAUTHORIZED
+        (await Api(app, world, "acme").reserve()).ok()
+
+    asyncio.run(test())
+    world.fleet.close()
+
+
 def test_the_log_says_who_reserved() -> None:
     async def test(api: Api) -> None:
         (await api.reserve()).ok()
+        until(lambda: bool(api.world.recorded(HoldPlaced)))
         (placed,) = api.world.recorded(HoldPlaced)
         assert (placed.by, placed.labels) == ("tenant:acme", {"tenant": "acme"})
         assert (await api.balances())["tenant:acme", USD]["reserved"]["amount"] == CENT

@@ -1,5 +1,6 @@
 """Reservations of the Cycles protocol: each operation, its states, and what a repeated key is answered."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -123,6 +124,31 @@ def test_a_reservation_that_is_over_stays_so(end: str) -> None:
             assert refused.error() == OVER[end]
         assert (await api.get(id)).ok()["status"] == end.upper()
         assert await api.left() == (99 if end == "committed" else 100) * CENT
+
+    play(test)
+
+
+def test_of_a_commit_and_a_release_at_once_one_wins_and_the_other_finds_it_finalized() -> None:
+    async def test(api: Api) -> None:
+        for turn in range(10):
+            id = await reserved(api)
+            before = await api.left()
+            calls = [api.release(id), api.commit(id)][:: 1 if turn % 2 else -1]
+            answers = await asyncio.gather(*calls)
+            assert sorted(answer.status for answer in answers) == [200, 409]
+            (lost,) = [answer for answer in answers if answer.status != 200]
+            assert lost.error() == (409, "RESERVATION_FINALIZED")
+            committed = (await api.get(id)).ok()["status"] == "COMMITTED"
+            assert await api.left() == before + (0 if committed else CENT)
+
+    play(test)
+
+
+def test_requests_with_one_key_that_come_at_once_make_one_reservation() -> None:
+    async def test(api: Api) -> None:
+        answers = await asyncio.gather(*(api.reserve(idempotency_key="k") for _ in range(8)))
+        assert len({answer.ok()["reservation_id"] for answer in answers}) == 1
+        assert await api.left() == 99 * CENT
 
     play(test)
 

@@ -165,7 +165,7 @@ def test_a_limit_of_the_day_is_a_budget_too_and_an_open_breaker_alone_refuses_no
     play(test, world)
 
 
-def test_a_throttled_tenant_is_told_when_to_come_again() -> None:
+def test_a_throttled_tenant_learns_when_to_come_again() -> None:
     async def test(api: Api) -> None:
         api.world.ask({"type": "Throttle", "agent": "tenant:acme", "rate": 0.5})
         api.world.ask({"type": "ReportUsage", "agent": "tenant:acme", "usage": {"cost_usd": "0.01", "time_seconds": 9}})
@@ -175,6 +175,17 @@ def test_a_throttled_tenant_is_told_when_to_come_again() -> None:
         asked = (await api.decide()).ok()
         assert (asked["decision"], asked["reason_code"]) == ("DENY", "LIMIT_EXCEEDED")
         assert asked["retry_after_ms"] > 0
+
+    play(test)
+
+
+def test_a_throttled_tenant_that_has_no_room_either_has_exceeded_its_budget() -> None:
+    async def test(api: Api) -> None:
+        api.world.ask({"type": "ReportUsage", "agent": "tenant:acme", "usage": {"cost_usd": "0.80", "time_seconds": 9}})
+        assert (await api.reserve(CENT)).error() == (429, "LIMIT_EXCEEDED")
+        refused = await api.reserve(30 * CENT)
+        assert refused.body["details"]["code"] == "throttled"
+        assert refused.error() == (409, "BUDGET_EXCEEDED")
 
     play(test)
 

@@ -160,6 +160,30 @@ def test_who_has_changed_something_through_a_standby_sees_it_there(ask: Asking) 
         assert "x-tallystick-age-seconds" in answer.headers, "the standby has answered itself"
 
 
+def test_the_cycles_protocol_is_spoken_at_a_standby_too_and_who_has_changed_something_sees_it_there(
+    ask: Asking,
+) -> None:
+    limits = [{"window": "total", "max": {"tokens": 50}}]
+    ask.post(ask.writer, "allocate-budget", {"agent": "tenant:acme", "limits": limits})
+    client = ask.standby.client()
+    action, amount = {"kind": "llm", "name": "m"}, {"unit": "TOKENS", "amount": 2}
+    body = {"subject": {"tenant": "acme"}, "action": action, "estimate": amount}
+    for turn in range(10):
+        key = {"idempotency_key": f"c-{turn}"}
+        made = client.post("/cycles/v1/reservations", {**body, **key}, X_Cycles_API_Key=OPERATOR)
+        assert (made.status, made.headers["x-cycles-tenant"]) == (200, "acme"), made.body
+        path = f"/cycles/v1/reservations/{made.json['reservation_id']}"
+        seen = client.call("GET", path, headers={"X-Cycles-API-Key": OPERATOR})
+        assert (seen.status, "x-tallystick-age-seconds" in seen.headers) == (200, True), seen.body
+        used = {"idempotency_key": "c", "actual": amount}
+        assert client.post(f"{path}/commit", used, X_Cycles_API_Key=OPERATOR).status == 200
+    refused = client.post("/cycles/v1/events", {**key, "subject": {}}, X_Cycles_API_Key=OPERATOR)
+    assert (refused.status, refused.json["error"]) == (400, "INVALID_REQUEST")
+    balances = client.call("GET", "/cycles/v1/balances?tenant=acme", headers={"X-Cycles-API-Key": OPERATOR}).json
+    assert balances["balances"][0]["remaining"] == {"unit": "TOKENS", "amount": 30}
+    client.close()
+
+
 def test_the_stream_and_the_views_of_a_standby_follow_the_writer(ask: Asking) -> None:
     position = int(ask.post(ask.writer, "report-usage", USED).headers["x-tallystick-position"])
     listener = Listener(ask.standby.port, f"?after={position}", authorization=f"Bearer {ANALYST}")

@@ -109,7 +109,7 @@ def _limits(agent: str, limits: Sequence[Mapping[str, Any]], unit: str) -> list[
     return found
 
 
-class Standing:
+class Budgets:
     """The accounts of a subject's scopes, the widest first, from the answers to `questions`."""
 
     def __init__(self, scopes: Sequence[str], answers: Sequence[Mapping[str, Any]]) -> None:
