@@ -44,6 +44,13 @@ ANSWERS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """By code of an alert, the orders that answer it; alerts of other codes have no links."""
 
+_OF_THE_FLEET: Final = {
+    "pause": "PauseAll",
+    "reset": "ResetBreaker",
+    "reserve": "ReleaseReserve",
+    "clock": "AcceptClock",
+}
+
 
 def words_of(link: Link) -> str:
     """What a link does, in words that name it."""
@@ -53,20 +60,21 @@ def words_of(link: Link) -> str:
 
 def message_of(link: Link) -> dict[str, Any]:
     """The message that a link sends, under its id: so it is decided once."""
+    return {**_message(link), "id": link.id}
+
+
+def _message(link: Link) -> dict[str, Any]:
     reason = f"by a link in the alert {link.alert}"
-    messages: dict[str, dict[str, Any]] = {
-        "stop": {"type": "Stop", "agent": link.agent, "reason": reason},
-        "resume": {"type": "Resume", "agent": link.agent},
-        "pause": {"type": "PauseAll", "reason": reason},
-        "raise": {"type": "ApproveLimit", "limit": link.limit, "reason": reason, "max": _most(link)},
-        "reset": {"type": "ResetBreaker", "reason": reason},
-        "reserve": {"type": "ReleaseReserve", "reason": reason},
-        "clock": {"type": "AcceptClock", "reason": reason},
-    }
-    message = {**messages[link.order], "id": link.id}
-    if link.order == "raise" and link.value is not None:
-        message["value"] = link.value
-    return message
+    match link.order:
+        case "stop":
+            return {"type": "Stop", "agent": link.agent, "reason": reason}
+        case "resume":
+            return {"type": "Resume", "agent": link.agent}
+        case "raise":
+            value = {} if link.value is None else {"value": link.value}
+            return {"type": "ApproveLimit", "limit": link.limit, **value, "max": _most(link), "reason": reason}
+        case order:
+            return {"type": _OF_THE_FLEET[order], "reason": reason}
 
 
 def _most(link: Link) -> dict[str, Any]:
