@@ -24,13 +24,12 @@ from tests.support.core import START
 
 KEY = "a key of the tests that is long enough"
 PUBLIC = "https://budget.example.com"
-_LINK = re.compile(r"^(.*): " + re.escape(PUBLIC) + r"(/links/\S+)$", re.MULTILINE)
 _SEEN = re.compile(r'name="seen" value="([^"]*)"')
 
 
-def links_of(text: str) -> dict[str, str]:
+def links_of(text: str, public_url: str = PUBLIC) -> dict[str, str]:
     """The paths of the links in an alert, by what they do."""
-    return dict(_LINK.findall(text))
+    return dict(re.findall(rf"^(.*): {re.escape(public_url)}(/links/\S+)$", text, re.MULTILINE))
 
 
 class Linked:
