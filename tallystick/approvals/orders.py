@@ -17,7 +17,7 @@ ORDERS: Final[Mapping[str, Order]] = {
     "stop": Order("stop {agent} and its sub-agents", loosens=False),
     "resume": Order("resume {agent} after a stop", loosens=True),
     "pause": Order("pause the whole fleet", loosens=False),
-    "raise": Order("raise {limit} to {most} {measure}", loosens=True),
+    "raise": Order("raise {limit} to {most}", loosens=True),
     "reset": Order("close the circuit breaker for today", loosens=True),
     "reserve": Order("open the emergency reserve", loosens=True),
     "clock": Order("accept the machine's clock", loosens=True),
@@ -44,6 +44,7 @@ ANSWERS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """By code of an alert, the orders that answer it; alerts of other codes have no links."""
 
+_UNITS: Final = {"cost_usd": "USD", "time_seconds": "s", "concurrent": "at once"}
 _OF_THE_FLEET: Final = {
     "pause": "PauseAll",
     "reset": "ResetBreaker",
@@ -55,7 +56,14 @@ _OF_THE_FLEET: Final = {
 def words_of(link: Link) -> str:
     """What a link does, in words that name it."""
     limit = f"limit {link.limit}" + ("" if link.value is None else f" of {link.value}")
-    return ORDERS[link.order].words.format(agent=link.agent, limit=limit, most=link.most, measure=link.measure)
+    most = "" if link.most is None else amount_of(str(link.measure), link.most)
+    return ORDERS[link.order].words.format(agent=link.agent, limit=limit, most=most)
+
+
+def amount_of(measure: str, amount: str) -> str:
+    """An amount of a limit's measure in words: ``1,500 tokens``."""
+    shown = f"{int(amount):,}" if amount.isascii() and amount.isdigit() else amount
+    return f"{shown} {_UNITS.get(measure, measure.replace('_', ' '))}"
 
 
 def message_of(link: Link) -> dict[str, Any]:

@@ -176,7 +176,7 @@ class LinkPages:
 
 def _used(link: Link, use: Use | None) -> _Refused:
     whose = "" if use is None else f" by {use.by} at {_moment(int(use.at.timestamp()))} (position {use.position})"
-    words = f"What it does was done{whose}, by a link of the alert {link.alert}. Each works once, whoever has it."
+    words = f"It was done{whose}, by a link of the alert {link.alert}. Each order works once, for all its recipients."
     return _Refused("link_used", "This link was used", words, 410, link.to)
 
 

@@ -33,7 +33,7 @@ def words(answer: Answered) -> str:
     return answer.body.decode()
 
 
-RAISE = "raise limit daily to 1500 tokens"
+RAISE = "raise limit daily to 1,500 tokens"
 STOP = "stop used-up and its sub-agents"
 
 
@@ -55,8 +55,8 @@ def test_the_page_says_exactly_what_changes_and_opening_it_changes_nothing(world
             answer = await world.get(path, method)
             assert answer.status == 200
         shown = words(answer)
-        assert "<dt>tokens of limit daily (day)</dt><dd>now: 1000</dd><dd>then: 1500, until 2026-03-05" in shown
-        assert "<dt>used</dt><dd>1000</dd>" in shown
+        assert "<dt>limit daily (day)</dt><dd>now: 1,000 tokens</dd><dd>then: 1,500 tokens, until 2026-03-05" in shown
+        assert "<dt>used</dt><dd>1,000 tokens</dd>" in shown
         assert '<form method="post">' in shown
         assert "<script" not in shown
         assert world.fleet.position == before
@@ -126,7 +126,7 @@ def test_what_has_changed_since_it_was_shown_is_shown_again(world: Linked) -> No
         answer = await world.post(path, seen)
         assert answer.status == 409
         assert "and not what was shown before" in words(answer)
-        assert "now: 1200" in words(answer)
+        assert "now: 1,200 tokens" in words(answer)
         assert (await world.post(path, seen_on(answer))).status == 200
         again = world.ask("GetLimits", limit="daily")["ok"]["limits"][0]["max"]["tokens"]
         assert again == 1_500
@@ -142,7 +142,7 @@ def test_a_limit_that_is_raised_already_is_not_lowered(world: Linked) -> None:
     async def test(world: Linked) -> None:
         for answer in (await world.get(path), await world.post(path, "anything")):
             assert answer.status == 409
-            assert "There is nothing to do: it is 9000 already." in words(answer)
+            assert "There is nothing to do: it is 9,000 tokens already." in words(answer)
 
     world.run(test)
 
