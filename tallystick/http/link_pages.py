@@ -60,7 +60,7 @@ class LinkPages:
         self._id: str | None = None
 
     async def show(self, request: Request) -> Response:
-        """``GET``: what it would change. Nothing is changed, whoever or whatever opens it."""
+        """``GET``: what it would change. Nothing is changed by that, by a preview neither."""
         try:
             link = await self._link(request)
             change = await change_of(link, self._ask)

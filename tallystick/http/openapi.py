@@ -17,7 +17,7 @@ from starlette.responses import Response
 from tallystick.events.messages import MESSAGES_MAX, WIRE
 from tallystick.http.answers import JSON, NO_STORE, PROBLEM
 from tallystick.http.examples import EXAMPLES
-from tallystick.http.openapi_access import SCHEMES, SECURITY, hand_over_path, session_path
+from tallystick.http.openapi_access import SCHEMES, SECURITY, hand_over_path, links_path, session_path
 from tallystick.http.openapi_paths import BODY, COMMON, HEADERS, KEY, OWN, TRACE, Own
 from tallystick.http.reading import ENDPOINTS
 from tallystick.http.replies import REPLIES
@@ -39,6 +39,7 @@ def document() -> Json:
     paths["/v1/messages"] = {"post": _messages_path()}
     paths |= {one.path: {"get": _own_path(one)} for one in OWN}
     paths["/v1/session"] = session_path(_refusals)
+    paths["/links/{link}"] = links_path(_refusals)
     paths["/v1/hand-over"] = hand_over_path(_refusals)
     return {
         "openapi": "3.1.0",

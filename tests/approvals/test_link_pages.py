@@ -282,7 +282,7 @@ def test_an_alert_is_sent_without_links_where_there_is_no_key(world: Linked, tmp
     assert use_up(world) == {}
 
 
-def test_who_tries_links_is_told_to_wait(world: Linked) -> None:
+def test_an_address_that_tries_links_has_to_wait(world: Linked) -> None:
     async def test(world: Linked) -> None:
         answers = [await world.get(f"/links/{n}.x", address="10.0.0.9") for n in range(12)]
         assert [answer.status for answer in answers] == [404] * 10 + [429] * 2
