@@ -5,6 +5,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, NamedTuple
 
 from tallystick.approvals.links import Link
+from tallystick.approvals.orders import amount_of
 
 Ask = Callable[[Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
 """Asks the fleet: ``{"ok": …}`` or ``{"error": …}``."""
@@ -58,14 +59,18 @@ async def _raise(link: Link, ask: Ask) -> Change:
     ends = stands.get("ends_at")
     how_long = f"until {ends}" if ends else "until it is revoked" if stands["window"] == "total" else "for one window"
     of = "" if link.value in (None, "fleet") else f" of {link.value}"
-    row = Row(f"{measure} of limit {link.limit}{of} ({stands['window']})", now, f"{most}, {how_long}")
+    row = Row(
+        f"limit {link.limit}{of} ({stands['window']})",
+        amount_of(measure, now),
+        f"{amount_of(measure, most)}, {how_long}",
+    )
     used = (stands["used"].get(measure), stands["held"].get(measure))
-    facts = [("used", str(used[0])), ("held", str(used[1]))] if used[0] is not None else []
+    facts = [(name, amount_of(measure, str(one))) for name, one in zip(("used", "held"), used, strict=True) if one]
     try:
         is_there = Decimal(now) >= Decimal(most)
     except InvalidOperation:
         is_there = False
-    return Change([row], facts, f"it is {now} already" if is_there else None)
+    return Change([row], facts, f"it is {amount_of(measure, now)} already" if is_there else None)
 
 
 async def _agent(link: Link, ask: Ask) -> Change:

@@ -17,7 +17,7 @@ ORDERS: Final[Mapping[str, Order]] = {
     "stop": Order("stop {agent} and its sub-agents", loosens=False),
     "resume": Order("resume {agent} after a stop", loosens=True),
     "pause": Order("pause the whole fleet", loosens=False),
-    "raise": Order("raise {limit} to {most} {measure}", loosens=True),
+    "raise": Order("raise {limit} to {most}", loosens=True),
     "reset": Order("close the circuit breaker for today", loosens=True),
     "reserve": Order("open the emergency reserve", loosens=True),
     "clock": Order("accept the machine's clock", loosens=True),
@@ -44,29 +44,45 @@ ANSWERS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """By code of an alert, the orders that answer it; alerts of other codes have no links."""
 
+_UNITS: Final = {"cost_usd": "USD", "time_seconds": "s", "concurrent": "at once"}
+_OF_THE_FLEET: Final = {
+    "pause": "PauseAll",
+    "reset": "ResetBreaker",
+    "reserve": "ReleaseReserve",
+    "clock": "AcceptClock",
+}
+
 
 def words_of(link: Link) -> str:
     """What a link does, in words that name it."""
     limit = f"limit {link.limit}" + ("" if link.value is None else f" of {link.value}")
-    return ORDERS[link.order].words.format(agent=link.agent, limit=limit, most=link.most, measure=link.measure)
+    most = "" if link.most is None else amount_of(str(link.measure), link.most)
+    return ORDERS[link.order].words.format(agent=link.agent, limit=limit, most=most)
+
+
+def amount_of(measure: str, amount: str) -> str:
+    """An amount of a limit's measure in words: ``1,500 tokens``."""
+    shown = f"{int(amount):,}" if amount.isascii() and amount.isdigit() else amount
+    return f"{shown} {_UNITS.get(measure, measure.replace('_', ' '))}"
 
 
 def message_of(link: Link) -> dict[str, Any]:
     """The message that a link sends, under its id: so it is decided once."""
+    return {**_message(link), "id": link.id}
+
+
+def _message(link: Link) -> dict[str, Any]:
     reason = f"by a link in the alert {link.alert}"
-    messages: dict[str, dict[str, Any]] = {
-        "stop": {"type": "Stop", "agent": link.agent, "reason": reason},
-        "resume": {"type": "Resume", "agent": link.agent},
-        "pause": {"type": "PauseAll", "reason": reason},
-        "raise": {"type": "ApproveLimit", "limit": link.limit, "reason": reason, "max": _most(link)},
-        "reset": {"type": "ResetBreaker", "reason": reason},
-        "reserve": {"type": "ReleaseReserve", "reason": reason},
-        "clock": {"type": "AcceptClock", "reason": reason},
-    }
-    message = {**messages[link.order], "id": link.id}
-    if link.order == "raise" and link.value is not None:
-        message["value"] = link.value
-    return message
+    match link.order:
+        case "stop":
+            return {"type": "Stop", "agent": link.agent, "reason": reason}
+        case "resume":
+            return {"type": "Resume", "agent": link.agent}
+        case "raise":
+            value = {} if link.value is None else {"value": link.value}
+            return {"type": "ApproveLimit", "limit": link.limit, **value, "max": _most(link), "reason": reason}
+        case order:
+            return {"type": _OF_THE_FLEET[order], "reason": reason}
 
 
 def _most(link: Link) -> dict[str, Any]:

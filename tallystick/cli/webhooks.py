@@ -9,7 +9,7 @@ from rich.text import Text
 
 from tallystick.cli.common import is_served
 from tallystick.events.log.store import StoreError
-from tallystick.webhooks.standing import Standing, kept_for
+from tallystick.webhooks.progress import Progress, kept_for
 from tallystick.wording import one_line
 
 
@@ -23,7 +23,7 @@ class Shown(msgspec.Struct, omit_defaults=True):
     problem: str | None = None
 
 
-def standings(store_url: str, config: Mapping[str, Any], position: int) -> list[Shown]:
+def progress_of(store_url: str, config: Mapping[str, Any], position: int) -> list[Shown]:
     """How each configured webhook stands; of a server that is asked by its URL, its ``/metrics`` say it.
 
     Raises:
@@ -37,17 +37,17 @@ def standings(store_url: str, config: Mapping[str, Any], position: int) -> list[
         found = kept.load()
     finally:
         kept.close()
-    return [_shown(name, found.get(name, Standing()), position) for name in names]
+    return [_shown(name, found.get(name, Progress()), position) for name in names]
 
 
-def _shown(name: str, one: Standing, position: int) -> Shown:
+def _shown(name: str, one: Progress, position: int) -> Shown:
     return Shown(name, one.position, max(0, position - one.position), one.passed_over, one.problem)
 
 
 def add_webhooks(table: Table, store_url: str, config: Mapping[str, Any], position: int) -> None:
     """A line for each webhook."""
     try:
-        shown = standings(store_url, config, position)
+        shown = progress_of(store_url, config, position)
     except StoreError as error:
         table.add_row("webhooks", Text(one_line(str(error)), style="red"))
         return

@@ -60,7 +60,7 @@ class LinkPages:
         self._id: str | None = None
 
     async def show(self, request: Request) -> Response:
-        """``GET``: what it would change. Nothing is changed, whoever or whatever opens it."""
+        """``GET``: what it would change. Nothing is changed by that, by a preview neither."""
         try:
             link = await self._link(request)
             change = await change_of(link, self._ask)
@@ -153,9 +153,7 @@ class LinkPages:
             words = "This link is for another fleet, and not for the one of this server."
             raise _Refused("link_foreign", "Another fleet's link", words, 404, link.to)
         if self._access.now().timestamp() >= link.expires:
-            words = (
-                f"This link has ended at {_moment(link.expires)}: links work for a day. Nothing was changed by it now."
-            )
+            words = f"It worked until {_moment(link.expires)}: links work for a day."
             raise _Refused("link_expired", "This link has expired", words, 410, link.to)
         use = await asyncio.to_thread(self._uses.find, link)
         if use is not None:
@@ -178,14 +176,12 @@ class LinkPages:
 
 def _used(link: Link, use: Use | None) -> _Refused:
     whose = "" if use is None else f" by {use.by} at {_moment(int(use.at.timestamp()))} (position {use.position})"
-    words = f"What it does was done{whose}, by a link of the alert {link.alert}. Each works once, whoever has it."
+    words = f"It was done{whose}, by a link of the alert {link.alert}. Each order works once, for all its recipients."
     return _Refused("link_used", "This link was used", words, 410, link.to)
 
 
 def _read(text: str, settings: ApprovalLinks | None) -> Link:
-    words = (
-        "This is no link of this server: it is not complete, was changed, or is signed with a key that is not used now."
-    )
+    words = "It is not complete, or was changed, or it was signed with a key that this server does not use now."
     unknown = _Refused("link_invalid", "This link is not valid", words, 404)
     if settings is None:
         raise unknown

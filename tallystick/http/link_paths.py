@@ -10,6 +10,6 @@ LINKS: Final = PATH
 
 
 def shown_path(scope: Scope) -> str:
-    """The path of a request as a log may have it: a link lets in whoever has it."""
+    """The path of a request as a log may have it: who has a link may use it."""
     path: str = scope["path"]
     return f"{LINKS}…" if path.startswith(LINKS) else path

@@ -7,12 +7,12 @@ if TYPE_CHECKING:
     from tallystick.webhooks.webhooks import WebhookFigures
 
 _LINES: Final[Sequence[tuple[str, str, str, "Callable[[WebhookFigures, int], int]"]]] = (
-    ("position", "counter", "Up to where the log was accepted.", lambda one, _: one.standing.position),
+    ("position", "counter", "Up to where the log was accepted.", lambda one, _: one.progress.position),
     (
         "behind_events",
         "gauge",
         "Events of the log behind that.",
-        lambda one, newest: max(0, newest - one.standing.position),
+        lambda one, newest: max(0, newest - one.progress.position),
     ),
     ("events_total", "counter", "Events that were accepted since the fleet was opened.", lambda one, _: one.accepted),
     ("failures_total", "counter", "Requests that were not accepted.", lambda one, _: one.failures),
@@ -20,9 +20,9 @@ _LINES: Final[Sequence[tuple[str, str, str, "Callable[[WebhookFigures, int], int
         "passed_over_total",
         "counter",
         "Events that were passed over because they were refused.",
-        lambda one, _: one.standing.passed_over,
+        lambda one, _: one.progress.passed_over,
     ),
-    ("accepts", "gauge", "0 where nothing is accepted now.", lambda one, _: int(one.standing.problem is None)),
+    ("accepts", "gauge", "0 where nothing is accepted now.", lambda one, _: int(one.progress.problem is None)),
 )
 
 

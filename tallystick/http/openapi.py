@@ -16,7 +16,7 @@ from tallystick.events.messages import MESSAGES_MAX, WIRE
 from tallystick.http.answers import JSON, NO_STORE, PROBLEM
 from tallystick.http.examples import EXAMPLES
 from tallystick.http.json_schema import DECIMAL, NUMBER, markdown
-from tallystick.http.openapi_access import SCHEMES, SECURITY, hand_over_path, mcp_path, session_path
+from tallystick.http.openapi_access import SCHEMES, SECURITY, hand_over_path, links_path, mcp_path, session_path
 from tallystick.http.openapi_otlp import otlp_paths
 from tallystick.http.openapi_paths import BODY, COMMON, HEADERS, KEY, OWN, TRACE, Own
 from tallystick.http.reading import ENDPOINTS
@@ -36,6 +36,7 @@ def document() -> Json:
     paths |= {one.path: {"get": _own_path(one)} for one in OWN}
     paths |= otlp_paths()
     paths["/v1/session"] = session_path(_refusals)
+    paths["/links/{link}"] = links_path(_refusals)
     paths["/v1/hand-over"] = hand_over_path(_refusals)
     paths["/mcp"] = mcp_path(_refusals)
     return {

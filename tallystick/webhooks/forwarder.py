@@ -1,6 +1,6 @@
 """Sends the events of a log to one webhook, on a thread of its own: in order, at least once, and never in the way.
 
-What was accepted is kept (`standing`), and the log has the rest: a receiver that is away for days loses nothing, and
+What was accepted is kept (`progress`), and the log has the rest: a receiver that is away for days loses nothing, and
 nothing waits in memory. An event that the receiver refuses is passed over once it has accepted one behind it; where it
 accepts none, the receiver is at fault, and everything waits.
 """
@@ -22,8 +22,8 @@ from tallystick.events.decide.webhook_kinds import kind_of
 from tallystick.events.log.store import Record, Store, StoreError
 from tallystick.webhooks.beginning import beginning_of
 from tallystick.webhooks.cloudevents import BATCH, SINGLE, body_of, id_of, mark_of
+from tallystick.webhooks.progress import Kept, Progress
 from tallystick.webhooks.sending import Away, Connection, Refused
-from tallystick.webhooks.standing import Kept, Standing
 
 PAGE: Final = 500
 """Records that are read at a time."""
@@ -80,7 +80,7 @@ class Forwarder:
         now: Callable[[], float] = time.time,
     ) -> None:
         self.name, self.hook, self.networks = name, hook, networks
-        self.standing = Standing()
+        self.progress = Progress()
         self.accepted = 0
         """Events that were accepted since this began."""
         self.failures = 0
@@ -165,11 +165,11 @@ class Forwarder:
             kept = None
         if kept is None:
             came_at = self._came_at or beginning_of(self.name, self._source.store)
-            kept = Standing(max(0, came_at - 1))
-        self.standing = kept
-        self._read, self._suspects = self.standing.position, []
+            kept = Progress(max(0, came_at - 1))
+        self.progress = kept
+        self._read, self._suspects = self.progress.position, []
 
-    def _is_of_this_log(self, kept: Standing) -> bool:
+    def _is_of_this_log(self, kept: Progress) -> bool:
         """Whether the log has what was accepted: a copy that was restored may not."""
         if not kept.mark:
             return True
@@ -210,8 +210,8 @@ class Forwarder:
             else:
                 self._accept(part)
         self._read = records[-1].position
-        if not self._suspects and self._read - self.standing.position >= PAGE:
-            self._keep(msgspec.structs.replace(self.standing, position=self._read, mark=mark_of(records[-1])))
+        if not self._suspects and self._read - self.progress.position >= PAGE:
+            self._keep(msgspec.structs.replace(self.progress, position=self._read, mark=mark_of(records[-1])))
 
     def _parts(self, records: Iterable[Record]) -> list[list[Record]]:
         """What goes into one request each."""
@@ -269,12 +269,12 @@ class Forwarder:
         self.accepted += len(part)
         passed = [record.position for record in self._suspects if not self._is_accepted(record)]
         if passed:
-            log.error("webhook_passed_over", webhook=self.name, positions=passed, reason=self.standing.problem)
-        elif self.standing.problem is not None:
+            log.error("webhook_passed_over", webhook=self.name, positions=passed, reason=self.progress.problem)
+        elif self.progress.problem is not None:
             log.info("webhook_accepts_again", webhook=self.name)
         self._suspects = []
-        count, last = self.standing.passed_over + len(passed), passed[-1] if passed else self.standing.last_passed
-        self._keep(Standing(part[-1].position, mark_of(part[-1]), count, last))
+        count, last = self.progress.passed_over + len(passed), passed[-1] if passed else self.progress.last_passed
+        self._keep(Progress(part[-1].position, mark_of(part[-1]), count, last))
 
     def _suspect(self, record: Record, problem: str) -> None:
         """An event was refused: it, or the receiver, is at fault. The next will tell, sent right behind it."""
@@ -306,15 +306,15 @@ class Forwarder:
 
     def _note(self, problem: str) -> None:
         """Say why nothing is accepted, where it was another reason before."""
-        if problem != self.standing.problem:
-            log.warning("webhook_problem", webhook=self.name, position=self.standing.position, reason=problem)
-            self._keep(msgspec.structs.replace(self.standing, problem=problem))
+        if problem != self.progress.problem:
+            log.warning("webhook_problem", webhook=self.name, position=self.progress.position, reason=problem)
+            self._keep(msgspec.structs.replace(self.progress, problem=problem))
 
-    def _keep(self, standing: Standing) -> None:
+    def _keep(self, progress: Progress) -> None:
         """Where it cannot be kept, more is sent again after a restart, and nothing is lost."""
-        self.standing = standing
+        self.progress = progress
         try:
-            self._kept.keep(self.name, standing)
+            self._kept.keep(self.name, progress)
         except StoreError as error:
             log.warning("webhook_not_kept", webhook=self.name, reason=str(error))
 

@@ -14,7 +14,7 @@ from tallystick.events.catalog import ConfigLoaded, Event
 from tallystick.events.log.store import Store, StoreError
 from tallystick.events.log.store_place import is_postgres
 from tallystick.webhooks.cloudevents import source_of
-from tallystick.webhooks.standing import Kept, Standing, kept_for
+from tallystick.webhooks.progress import Kept, Progress, kept_for
 
 if TYPE_CHECKING:
     from tallystick.webhooks.forwarder import Forwarder, Source
@@ -27,7 +27,7 @@ class WebhookFigures(NamedTuple):
     """How a webhook stands: ``accepted`` and ``failures`` since the fleet was opened here."""
 
     name: str
-    standing: Standing
+    progress: Progress
     accepted: int
     failures: int
 
@@ -98,7 +98,7 @@ class Webhooks:
     def figures(self) -> list[WebhookFigures]:
         """How each stands."""
         found = sorted(self._forwarders.items())
-        return [WebhookFigures(name, one.standing, one.accepted, one.failures) for name, one in found]
+        return [WebhookFigures(name, one.progress, one.accepted, one.failures) for name, one in found]
 
     def _of_fleet(self) -> "Source":
         from tallystick.webhooks.forwarder import Source  # noqa: PLC0415 - as above

@@ -12,7 +12,7 @@ from tallystick import Fleet
 from tallystick.actors.runtime.clock import ManualClock
 from tallystick.config.outgoing import Webhook
 from tallystick.webhooks.forwarder import Forwarder, Source
-from tallystick.webhooks.standing import Kept, KeptInMemory
+from tallystick.webhooks.progress import Kept, KeptInMemory
 from tests.support.core import START
 from tests.support.programs import until
 from tests.support.webhook_receiver import SECRET, is_signed

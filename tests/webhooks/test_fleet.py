@@ -12,7 +12,7 @@ from tallystick.actors.errors import RefusedConfig
 from tallystick.actors.runtime.clock import ManualClock
 from tallystick.cli.main import main
 from tallystick.http.measures_outgoing import webhook_lines
-from tallystick.webhooks.standing import KeptInFile, Standing
+from tallystick.webhooks.progress import KeptInFile, Progress
 from tallystick.webhooks.webhooks import WebhookFigures
 from tests.support.core import START
 from tests.support.programs import until
@@ -55,7 +55,7 @@ def test_webhooks_come_and_go_while_the_fleet_runs(receiver: Answering, tmp_path
     with Fleet.open(f"sqlite:///{tmp_path}/fleet.db", {"timezone": "UTC"}) as fleet:
         fleet.ask({"type": "AllocateBudget", "agent": "a", "budget": {"tokens": 10}})
         fleet.put_in_force(named(receiver))
-        until(lambda: [one.standing.position for one in fleet.webhook_figures] == [fleet.position])
+        until(lambda: [one.progress.position for one in fleet.webhook_figures] == [fleet.position])
         begun = receiver.accepted[0]
         assert begun > 1
         fleet.put_in_force({"webhooks": {"audit": {**named(receiver)["webhooks"]["audit"], "kinds": ["fleet-paused"]}}})
@@ -106,15 +106,15 @@ def test_status_says_how_far_each_is_and_what_is_wrong(
 
 def test_a_file_that_is_damaged_is_said_and_left_as_it_is(tmp_path: Path) -> None:
     file = tmp_path / "fleet.db.webhooks"
-    KeptInFile(file).keep("audit", Standing(7, "0123456789ab"))
-    assert KeptInFile(file).load() == {"audit": Standing(7, "0123456789ab")}
+    KeptInFile(file).keep("audit", Progress(7, "0123456789ab"))
+    assert KeptInFile(file).load() == {"audit": Progress(7, "0123456789ab")}
     file.write_text("{")
     with pytest.raises(Exception, match="is damaged"):
         KeptInFile(file).load()
 
 
 def test_the_metrics_name_each_webhook_whatever_it_is_called() -> None:
-    figures = [WebhookFigures('a "b"\\', Standing(7, "x", 2, 5, "away"), 4, 3)]
+    figures = [WebhookFigures('a "b"\\', Progress(7, "x", 2, 5, "away"), 4, 3)]
     lines = webhook_lines(figures, 10).splitlines()
     values = dict(line.removeprefix("tallystick_webhook_").rsplit(" ", 1) for line in lines if line[0] != "#")
     name = '{webhook="a \\"b\\"\\\\"}'

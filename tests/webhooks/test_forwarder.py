@@ -8,8 +8,8 @@ import pytest
 
 from tallystick.events.log.store import StoreError
 from tallystick.webhooks.forwarder import REFUSALS, SUSPECTS_MAX, WAIT_MAX
+from tallystick.webhooks.progress import Progress
 from tallystick.webhooks.sending import OF_THE_RECEIVER
-from tallystick.webhooks.standing import Standing
 from tests.support.programs import until
 from tests.support.webhooks import Request, Sending, sending
 
@@ -58,8 +58,8 @@ def test_while_a_receiver_is_away_nothing_is_passed_by(hook: Sending, status: in
     hook.receiver.answer = lambda request: status if len(hook.receiver.got) <= 2 else 204
     sender = hook.begin()
     hook.receiver.until_accepted(hook.all)
-    until(lambda: sender.standing.problem is None)
-    assert (sender.failures, sender.standing.passed_over) == (2, 0)
+    until(lambda: sender.progress.problem is None)
+    assert (sender.failures, sender.progress.passed_over) == (2, 0)
 
 
 def test_what_is_sent_again_is_the_same_message_after_longer_and_longer_waits(hook: Sending) -> None:
@@ -94,15 +94,15 @@ def test_a_receiver_that_hangs_keeps_the_writer_from_nothing(hook: Sending) -> N
 
 def test_an_address_of_a_private_network_gets_nothing_unless_it_is_listed(hook: Sending) -> None:
     sender = hook.begin(url=hook.receiver.url.replace("127.0.0.1", "127.0.0.2"))
-    until(lambda: sender.standing.problem is not None)
-    assert "notification_networks" in str(sender.standing.problem)
+    until(lambda: sender.progress.problem is not None)
+    assert "notification_networks" in str(sender.progress.problem)
     assert hook.receiver.got == []
 
 
 def test_a_missing_secret_says_so_and_sends_nothing(hook: Sending) -> None:
     sender = hook.begin(secret="file:/nowhere")  # noqa: S106 - a place, and no secret
-    until(lambda: sender.standing.problem is not None)
-    assert sender.standing.problem == "the file /nowhere cannot be read: No such file or directory"
+    until(lambda: sender.progress.problem is not None)
+    assert sender.progress.problem == "the file /nowhere cannot be read: No such file or directory"
     assert hook.receiver.got == []
 
 
@@ -118,8 +118,8 @@ def test_one_event_that_is_refused_is_passed_over_once_one_behind_it_is_accepted
     hook.receiver.answer = refusing(bad)
     sender = hook.begin()
     hook.receiver.until_accepted([one for one in hook.all if one != bad])
-    until(lambda: sender.standing.problem is None)
-    assert (sender.standing.passed_over, sender.standing.last_passed) == (1, bad)
+    until(lambda: sender.progress.problem is None)
+    assert (sender.progress.passed_over, sender.progress.last_passed) == (1, bad)
     assert [request.positions for request in hook.receiver.got].count([bad]) == REFUSALS + 2
 
 
@@ -128,9 +128,9 @@ def test_the_last_event_is_not_passed_over_before_there_is_another(hook: Sending
     hook.receiver.answer = refusing(bad)
     sender = hook.begin()
     until(lambda: len([one for one in hook.receiver.got if one.positions == [bad]]) == REFUSALS)
-    assert (sender.standing.position, sender.standing.passed_over, sender.is_behind) == (bad - 1, 0, True)
+    assert (sender.progress.position, sender.progress.passed_over, sender.is_behind) == (bad - 1, 0, True)
     hook.record(1)
-    until(lambda: sender.standing.passed_over == 1)
+    until(lambda: sender.progress.passed_over == 1)
 
 
 @pytest.mark.parametrize("refused", range(1, 16))
@@ -138,10 +138,10 @@ def test_a_receiver_that_refuses_for_a_while_and_then_accepts_misses_nothing(hoo
     hook.receiver.answer = lambda request: 400 if len(hook.receiver.got) <= refused else 204
     sender = hook.begin(batch_max=1)
     hook.record(10)
-    until(lambda: sender.standing.position == hook.fleet.position)
+    until(lambda: sender.progress.position == hook.fleet.position)
     # Where it begins to accept between two requests for the same event, that comes behind the next one.
     assert set(hook.receiver.accepted) == set(hook.all)
-    assert sender.standing.passed_over == 0
+    assert sender.progress.passed_over == 0
 
 
 def test_of_several_in_a_row_that_are_refused_each_is_passed_over(hook: Sending) -> None:
@@ -149,7 +149,7 @@ def test_of_several_in_a_row_that_are_refused_each_is_passed_over(hook: Sending)
     hook.receiver.answer = refusing(first, second, third)
     sender = hook.begin()
     hook.receiver.until_accepted([one for one in hook.all if one not in (first, second, third)])
-    until(lambda: sender.standing.passed_over == 3)
+    until(lambda: sender.progress.passed_over == 3)
 
 
 def test_a_receiver_that_refuses_everything_loses_nothing(hook: Sending) -> None:
@@ -158,12 +158,12 @@ def test_a_receiver_that_refuses_everything_loses_nothing(hook: Sending) -> None
     hook.receiver.answer = lambda request: 400 if refuses else 204
     sender = hook.begin()
     until(lambda: hook.waits.count(WAIT_MAX) >= 2)
-    assert f"{SUSPECTS_MAX} events in a row were refused, from 1 on" in str(sender.standing.problem)
-    assert (sender.standing.position, sender.standing.passed_over) == (0, 0)
+    assert f"{SUSPECTS_MAX} events in a row were refused, from 1 on" in str(sender.progress.problem)
+    assert (sender.progress.position, sender.progress.passed_over) == (0, 0)
     refuses = False
-    until(lambda: sender.standing.position == hook.fleet.position)
+    until(lambda: sender.progress.position == hook.fleet.position)
     assert hook.receiver.accepted == hook.all
-    assert sender.standing.passed_over == 0
+    assert sender.progress.passed_over == 0
 
 
 # --- where it goes on -------------------------------------------------------------------------------------------------
@@ -184,7 +184,7 @@ def test_what_was_accepted_and_not_kept_is_sent_again_with_the_same_ids(hook: Se
     hook.receiver.until_accepted(hook.all)
     sender.end()
     sender.join()
-    hook.kept.keep("audit", Standing())
+    hook.kept.keep("audit", Progress())
     hook.begin()
     hook.receiver.until_accepted(hook.all * 2)
     first, second = ({event["id"] for one in part for event in one.events} for part in halves(hook.receiver.got))
@@ -196,8 +196,8 @@ def halves(requests: list[Request]) -> tuple[list[Request], list[Request]]:
     return requests[:middle], requests[middle:]
 
 
-@pytest.mark.parametrize("kept", [Standing(2, "0123456789ab"), Standing(9_999, "0123456789ab")])
-def test_a_position_of_another_log_is_not_gone_on_from(hook: Sending, kept: Standing) -> None:
+@pytest.mark.parametrize("kept", [Progress(2, "0123456789ab"), Progress(9_999, "0123456789ab")])
+def test_a_position_of_another_log_is_not_gone_on_from(hook: Sending, kept: Progress) -> None:
     hook.kept.keep("audit", kept)
     hook.begin()
     hook.receiver.until_accepted(hook.all)
@@ -236,7 +236,7 @@ def test_a_store_that_cannot_be_read_for_a_while_delays_and_loses_nothing(
     monkeypatch.setattr(hook.fleet.records, "page", failing)
     sender = hook.begin()
     hook.receiver.until_accepted(hook.all)
-    until(lambda: sender.standing.problem is None)
+    until(lambda: sender.progress.problem is None)
 
 
 def test_a_fleet_that_another_process_has_taken_sends_nothing_more(hook: Sending) -> None:

@@ -65,7 +65,7 @@ def figure(server: Served, name: str) -> int:
     return int(line.split()[-1])
 
 
-def test_whoever_is_killed_each_event_arrives_in_order(
+def test_when_server_and_receiver_are_killed_each_event_arrives_in_order(
     tmp_path: Path, receiver: ReceiverProcess, settings: Path
 ) -> None:
     store = f"sqlite:///{tmp_path}/fleet.db"

@@ -9,19 +9,19 @@ import psycopg
 from tallystick.events.log.postgres_database import give_back, shared
 from tallystick.events.log.postgres_place import place_of
 from tallystick.events.log.postgres_tables import TABLES_LOCK, Connection, unread, unwritten
-from tallystick.webhooks.standing import Standing
+from tallystick.webhooks.progress import Progress
 
 _TABLE: Final = (
     "CREATE TABLE IF NOT EXISTS tallystick_webhooks"
-    " (fleet text, name text, standing jsonb NOT NULL, PRIMARY KEY (fleet, name))"
+    " (fleet text, name text, progress jsonb NOT NULL, PRIMARY KEY (fleet, name))"
 )
-_READ: Final = "SELECT name, standing::text FROM tallystick_webhooks WHERE fleet = %s"
+_READ: Final = "SELECT name, progress::text FROM tallystick_webhooks WHERE fleet = %s"
 # What a process says late, whose place another has taken, takes nothing back.
 _KEEP: Final = (
     "INSERT INTO tallystick_webhooks AS kept VALUES (%s, %s, %s::jsonb)"
-    " ON CONFLICT (fleet, name) DO UPDATE SET standing = excluded.standing"
-    " WHERE coalesce((kept.standing->>'position')::bigint, 0)"
-    " <= coalesce((excluded.standing->>'position')::bigint, 0)"
+    " ON CONFLICT (fleet, name) DO UPDATE SET progress = excluded.progress"
+    " WHERE coalesce((kept.progress->>'position')::bigint, 0)"
+    " <= coalesce((excluded.progress->>'position')::bigint, 0)"
 )
 _DROP: Final = "DELETE FROM tallystick_webhooks WHERE fleet = %s AND name = %s"
 
@@ -34,7 +34,7 @@ class KeptInDatabase:
         self._database = shared(self._place)
         self._is_made = False
 
-    def load(self) -> Mapping[str, Standing]:
+    def load(self) -> Mapping[str, Progress]:
         try:
             with self._database.reading() as cursor:
                 rows = cursor.execute(_READ, (self._place.fleet,)).fetchall()
@@ -42,10 +42,10 @@ class KeptInDatabase:
             return {}  # nothing was ever sent from this database
         except psycopg.Error as error:
             raise unread(self._place.named, error) from error
-        return {name: msgspec.json.decode(text, type=Standing) for name, text in rows}
+        return {name: msgspec.json.decode(text, type=Progress) for name, text in rows}
 
-    def keep(self, name: str, standing: Standing) -> None:
-        self._write(_KEEP, self._place.fleet, name, msgspec.json.encode(standing).decode())
+    def keep(self, name: str, progress: Progress) -> None:
+        self._write(_KEEP, self._place.fleet, name, msgspec.json.encode(progress).decode())
 
     def drop(self, name: str) -> None:
         if name in self.load():

@@ -15,7 +15,7 @@ from tallystick.events.log.store_place import file_of, is_postgres
 SUFFIX: Final = ".webhooks"
 
 
-class Standing(msgspec.Struct, frozen=True, omit_defaults=True):
+class Progress(msgspec.Struct, frozen=True, omit_defaults=True):
     """How far a webhook is. ``mark`` is the beginning of the digest of the record at ``position``.
 
     ``passed_over`` is how many events were passed over because the receiver refused them, ``last_passed`` the position
@@ -30,16 +30,16 @@ class Standing(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Kept(Protocol):
-    """Where standings are kept. Any thread may use it.
+    """Where progress is kept. Any thread may use it.
 
     Raises:
         StoreError: of each method, where that cannot be read or written now.
     """
 
-    def load(self) -> Mapping[str, Standing]:
+    def load(self) -> Mapping[str, Progress]:
         """All of them, by the names of the webhooks."""
 
-    def keep(self, name: str, standing: Standing) -> None:
+    def keep(self, name: str, progress: Progress) -> None:
         """Replace one."""
 
     def drop(self, name: str) -> None:
@@ -53,16 +53,16 @@ class KeptInMemory:
     """For a log that is in memory, too."""
 
     def __init__(self) -> None:
-        self._standings: dict[str, Standing] = {}
+        self._all: dict[str, Progress] = {}
 
-    def load(self) -> Mapping[str, Standing]:
-        return dict(self._standings)
+    def load(self) -> Mapping[str, Progress]:
+        return dict(self._all)
 
-    def keep(self, name: str, standing: Standing) -> None:
-        self._standings[name] = standing
+    def keep(self, name: str, progress: Progress) -> None:
+        self._all[name] = progress
 
     def drop(self, name: str) -> None:
-        self._standings.pop(name, None)
+        self._all.pop(name, None)
 
     def close(self) -> None:
         """Nothing is open."""
@@ -73,11 +73,11 @@ class KeptInFile:
 
     def __init__(self, file: Path) -> None:
         self._file, self._changing = file, threading.Lock()
-        self._known: dict[str, Standing] | None = None
+        self._known: dict[str, Progress] | None = None
 
-    def load(self) -> Mapping[str, Standing]:
+    def load(self) -> Mapping[str, Progress]:
         try:
-            return msgspec.json.decode(self._file.read_bytes(), type=dict[str, Standing])
+            return msgspec.json.decode(self._file.read_bytes(), type=dict[str, Progress])
         except FileNotFoundError:
             return {}
         except OSError as error:
@@ -85,44 +85,44 @@ class KeptInFile:
         except msgspec.DecodeError as error:
             raise StoreError(f"{self._file} is damaged ({error}): without it, all is sent again") from error
 
-    def keep(self, name: str, standing: Standing) -> None:
+    def keep(self, name: str, progress: Progress) -> None:
         with self._changing:
-            self._write({**self._standings(), name: standing})
+            self._write({**self._all(), name: progress})
 
     def drop(self, name: str) -> None:
         with self._changing:
-            if name in (known := self._standings()):
-                self._write({one: standing for one, standing in known.items() if one != name})
+            if name in (known := self._all()):
+                self._write({one: progress for one, progress in known.items() if one != name})
 
     def close(self) -> None:
         """Nothing is open."""
 
-    def _standings(self) -> dict[str, Standing]:
+    def _all(self) -> dict[str, Progress]:
         """What was written last: the fleet's writer is the only one that writes it."""
         if self._known is None:
             self._known = dict(self.load())
         return self._known
 
-    def _write(self, standings: dict[str, Standing]) -> None:
+    def _write(self, progress: dict[str, Progress]) -> None:
         beside = self._file.with_name(f"{self._file.name}.{os.getpid()}.new")
         try:
-            beside.write_bytes(msgspec.json.encode(standings, order="sorted"))
+            beside.write_bytes(msgspec.json.encode(progress, order="sorted"))
             beside.replace(self._file)
         except OSError as error:
             with contextlib.suppress(OSError):
                 beside.unlink()
             raise StoreError(f"{self._file} cannot be written: {error.strerror}") from error
-        self._known = standings
+        self._known = progress
 
 
 def kept_for(url: str) -> Kept:
-    """Where the standings of a store's webhooks are.
+    """Where the progress of a store's webhooks is kept.
 
     Raises:
         StoreError: the URL names no store.
     """
     if is_postgres(url):
-        from tallystick.webhooks.standing_postgres import KeptInDatabase  # noqa: PLC0415 - an extra
+        from tallystick.webhooks.progress_postgres import KeptInDatabase  # noqa: PLC0415 - an extra
 
         return KeptInDatabase(url)
     file = file_of(url)
