@@ -75,7 +75,7 @@ def metrics(store_url: str, at: Moment | None, as_json: bool, write: bool) -> No
     screen.print(_spread(found))
     for provider, bill in found.bills.items():
         screen.print(
-            f"Bill of {one_line(provider)} from {bill.first} to {bill.last}: ${bill.billed_usd},"
+            f"Bill of {one_line(provider)} from {bill.first_day} to {bill.last_day}: ${bill.billed_usd},"
             f" {percent(bill.coverage)} explained, {percent(bill.reported)} reported by agents."
         )
     for name, word in DIMENSION_NAMES.items():

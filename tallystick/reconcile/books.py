@@ -109,7 +109,7 @@ class Change(NamedTuple):
 
 
 class Booking(NamedTuple):
-    """What was billed and nobody has reported: booked under ``source``; ``at`` in milliseconds."""
+    """What was billed and no agent has reported: booked under ``source``; ``at`` in milliseconds."""
 
     source: str
     at: int

@@ -34,8 +34,8 @@ def messages_of(found: Reconciliation, now: dt.datetime) -> Iterator[Message]:
                 "type": "RecordReconciliation",
                 "bill": found.bill,
                 "provider": found.provider,
-                "first": found.first,
-                "last": found.last,
+                "first_day": found.first,
+                "last_day": found.last,
                 "billed_usd": dollars(found.billed),
                 "explained_usd": dollars(found.explained),
                 "reported_usd": dollars(found.reported),
@@ -59,7 +59,7 @@ def correction(found: Reconciliation, change: Change, record: Reported) -> Messa
 
 
 def report(found: Reconciliation, booking: Booking, now: dt.datetime) -> Message:
-    """What nobody has reported, as a report in the name of the bill."""
+    """What no agent has reported, as a report in the name of the bill."""
     at = min(at_of(booking.at), now)
     labels = {"bill": found.provider[:128]}
     if booking.key is not None:
