@@ -170,7 +170,7 @@ def _spread(found: Metrics) -> Table:
         values = (to_two_places(getattr(measure, name)) for name in DIMENSION_NAMES)
         table.add_row(title, *values, "" if measure.aim is None else f"≥ {measure.aim:.2f}")
     of_bill = NONE if found.coverage is None else to_two_places(found.coverage)
-    table.add_row("coverage of bills", NONE, NONE, of_bill, "≥ 1.00")
+    table.add_row("coverage by a bill", NONE, NONE, of_bill, "1.00")
     return table
 
 

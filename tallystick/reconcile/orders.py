@@ -54,7 +54,7 @@ def correction(found: Reconciliation, change: Change, record: Reported) -> Messa
             message |= _counts(change.parts)
         usage["tokens"] = change.parts.all
     if change.model is not None and change.model != record.model:
-        message["model"] = change.model
+        message["model"] = _as_billed(found, change.model)
     return message | {"usage": usage}
 
 
@@ -76,8 +76,14 @@ def report(found: Reconciliation, booking: Booking, now: dt.datetime) -> Message
         "labels": labels,
     }
     if booking.model is not None:
-        message["model"] = booking.model
+        message["model"] = _as_billed(found, booking.model)
     return message | (_counts(booking.parts) if booking.split and booking.parts.all else {})
+
+
+def _as_billed(found: Reconciliation, model: str) -> str:
+    """A model by a name that the bill has for it."""
+    said: str | None = found.books.one("SELECT said FROM billed WHERE model = ? ORDER BY id LIMIT 1", model)
+    return said or model
 
 
 def _counts(parts: Parts) -> Message:
