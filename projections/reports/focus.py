@@ -25,7 +25,7 @@ _ACCOUNT: Final = "tallystick"
 _UNKNOWN: Final = "unknown"
 _UNIT: Final = "Tokens"
 _HOUR: Final = dt.timedelta(hours=1)
-_BATCH: Final = 1_000
+_BATCH: Final = 100
 
 OF_1_0: Final = (
     "AvailabilityZone", "BilledCost", "BillingAccountId", "BillingAccountName", "BillingCurrency", "BillingPeriodEnd",
@@ -131,6 +131,7 @@ def row_of(cell: CellRow, provider: Provider) -> dict[str, str]:
         "ChargePeriodEnd": _stamp(began + _HOUR),
         "PricingCategory": "Standard",
         "PricingCurrencyEffectiveCost": cost,
+        "SkuPriceId": cell.model or _UNKNOWN,
         "ResourceType": "Agent",
         "ServiceCategory": "AI and Machine Learning",
         "ServiceName": "Language models",
@@ -141,7 +142,7 @@ def row_of(cell: CellRow, provider: Provider) -> dict[str, str]:
     if used[COST] < 0 or used[TOKENS] < 0:
         row["ChargeClass"] = "Correction"
     if cell.model is not None:
-        row |= dict.fromkeys(("SkuId", "SkuPriceId", "x_Model"), cell.model)
+        row |= dict.fromkeys(("SkuId", "x_Model"), cell.model)
     if cell.product is not None:
         row |= dict.fromkeys(("SubAccountId", "SubAccountName", "x_Product"), cell.product)
         row["SubAccountType"] = "Product"
