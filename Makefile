@@ -6,7 +6,7 @@ MINUTES ?= 30
 # done first takes half of what the other still has.
 SPREAD := -n 2 --dist worksteal
 # Long runs have targets of their own.
-QUICK := not crash_long and not takeover_long and not delegation_long and not cluster and not large and not http_load and not wheels
+QUICK := not crash_long and not takeover_long and not delegation_long and not cluster and not large and not http_load and not wheels and not import_long
 PYTHON ?= $(shell for candidate in python3 python3.11 python3.12 python3.13 python3.14 python; do \
 	$$candidate -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$candidate && break; done)
 
@@ -24,7 +24,7 @@ LINK = ln -s ../$* $@
 endif
 
 .PHONY: help install demo web pictures test thorough check bench crash takeover delegation cluster large overload soak
-.PHONY: wheels limits postgres logs clean chaos fuzz
+.PHONY: imports wheels limits postgres logs clean chaos fuzz
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -76,6 +76,9 @@ overload: install ## let 64 clients ask a served fleet 10,000 times for more tha
 cluster: install ## kill a worker, stop and lose a machine of three, with 300 fleets under load; the how-to of clusters
 	TALLYSTICK_CLUSTER_FLEETS=300 $(BIN)/python -m pytest -n 0 -o log_cli=true -o log_cli_level=INFO tests/cluster
 	$(BIN)/python -m pytest -n 0 -m cluster tests/docs
+
+imports: install ## import a gigabyte of generated sessions, and say how fast and in how much memory
+	$(BIN)/python -m pytest -n 0 -s -m import_long
 
 soak: install ## serve for MINUTES (30) at half of what can be served, and show memory and latency by the minute
 	$(BIN)/python -m benchmarks.soak $(MINUTES)

@@ -74,7 +74,7 @@ WITHOUT_CIRCLES = ("tallystick.config", "tallystick.events", "tallystick.project
 
 OUTSIDE_THE_CORE = {"logging", "os", "pykka", "random", "threading", "time"}
 LINES_OF_A_FILE, LINES_OF_A_FUNCTION = 400, 70
-MADE = {".git", ".hypothesis", ".venv", "__pycache__", "build", "dist", "node_modules"}
+MADE = {".git", ".hypothesis", ".venv", ".venv-focus", "__pycache__", "build", "dist", "node_modules"}
 CLOCKS = {"now", "today", "utcnow"}
 
 

@@ -12,7 +12,7 @@ from tallystick.config.spelling import repaired
 from tallystick.events import messages as c
 from tallystick.events.catalog import STORED_NAME, Event, HoldSettled, UsageCorrected, UsageReported
 from tallystick.events.log.codec import decode_event
-from tallystick.events.log.store import PAGE, Store
+from tallystick.events.log.store import PAGE, Record, Store
 
 _SOURCED = (UsageReported, HoldSettled, UsageCorrected)
 _NAMES = frozenset(STORED_NAME[kind] for kind in _SOURCED)
@@ -70,14 +70,15 @@ def bring_up_to_date(store: Store) -> None:
         upto = 0
     while upto < end:
         before, upto = upto, min(end, upto + 10 * PAGE)
-        index.add(list(entries_in(store, before, upto)), upto)
+        index.add([(source, record.position) for source, record in sourced_in(store, before, upto)], upto)
 
 
-def entries_in(store: Store, after: int, upto: int) -> Iterator[tuple[str, int]]:
-    """What the records of a log between two positions say of sources."""
+def sourced_in(store: Store, after: int, upto: int) -> Iterator[tuple[str, Record]]:
+    """What the records of a log between two positions say of sources: each source with its record."""
     for record in store.read(after, upto):
         if record.name in _NAMES and _FIELD in record.data:
-            yield from entries_of([decode_event(record.data, record.name)])
+            for source, _ in entries_of([decode_event(record.data, record.name)]):
+                yield source, record
 
 
 class SourcesOfLog:
@@ -97,11 +98,7 @@ class SourcesOfLog:
     def note(self, event: Event) -> None:
         """An event is read."""
         for entry in entries_of((event,)):
-            self.add(entry)
-
-    def add(self, entry: tuple[str, int]) -> None:
-        """What a position says of a source is read."""
-        self._file.execute("INSERT OR REPLACE INTO sources VALUES (?, ?)", entry)
+            self._file.execute("INSERT OR REPLACE INTO sources VALUES (?, ?)", entry)
 
     def entries(self) -> Iterator[tuple[str, int]]:
         """All of it, in the order of the sources' characters."""

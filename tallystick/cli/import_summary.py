@@ -49,6 +49,8 @@ def _rows(
         rows += [(f"  in {name}, at ${rates[name]:f}", f"{amount:f}") for name, amount in outcome.foreign.items()]
         if outcome.history:
             rows.append(("  of before this budget's period, charged to nothing", number(outcome.history)))
+        if outcome.unallocated:
+            rows.append(("  without an account, charged to the fleet", number(outcome.unallocated)))
     if outcome.raised:
         rows.append((f"{would}corrected to a larger figure", number(outcome.raised)))
     if outcome.known:

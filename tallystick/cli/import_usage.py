@@ -10,7 +10,7 @@ from typing import Any, Final
 import click
 
 from tallystick.cli.common import config_option, json_option, prices_option, store_option
-from tallystick.cli.import_preview import preview_of
+from tallystick.cli.import_preview import preview_of, recorded_in
 from tallystick.cli.import_progress import reading, reporting
 from tallystick.cli.import_summary import show
 from tallystick.cli.import_targets import Place, asking
@@ -18,6 +18,7 @@ from tallystick.cli.send import check_alone, this_user
 from tallystick.importing import anthropic, claude_code, codex, litellm, openai, openrouter, trace
 from tallystick.importing.files import Opened, files_below, size_of
 from tallystick.importing.notes import Notes
+from tallystick.importing.recorded import under_known_sources
 from tallystick.importing.reporting import Outcome, report
 from tallystick.importing.staging import Staging, StagingError
 from tallystick.importing.used import Used
@@ -74,7 +75,7 @@ _rate_option = click.option(
 
 
 @import_usage.command("claude-code", short_help="Sessions of Claude Code.")
-@click.argument("paths", metavar="DIR", nargs=-1, required=True, type=_IN_FOLDER)
+@click.argument("paths", metavar="DIR...", nargs=-1, required=True, type=_IN_FOLDER)
 @_options
 @click.pass_context
 def import_claude_code(ctx: click.Context, /, paths: tuple[Path, ...], **options: Any) -> None:
@@ -92,7 +93,7 @@ def import_claude_code(ctx: click.Context, /, paths: tuple[Path, ...], **options
 
 
 @import_usage.command("codex", short_help="Sessions of Codex.")
-@click.argument("paths", metavar="DIR", nargs=-1, required=True, type=_IN_FOLDER)
+@click.argument("paths", metavar="DIR...", nargs=-1, required=True, type=_IN_FOLDER)
 @_options
 @click.pass_context
 def import_codex(ctx: click.Context, /, paths: tuple[Path, ...], **options: Any) -> None:
@@ -111,7 +112,7 @@ def import_codex(ctx: click.Context, /, paths: tuple[Path, ...], **options: Any)
 
 
 @import_usage.command("litellm", short_help="Spend logs of LiteLLM.")
-@click.argument("paths", metavar="FILE", nargs=-1, required=True, type=_IN_FILE)
+@click.argument("paths", metavar="FILE...", nargs=-1, required=True, type=_IN_FILE)
 @_options
 @click.pass_context
 def import_litellm(ctx: click.Context, /, paths: tuple[Path, ...], **options: Any) -> None:
@@ -128,7 +129,7 @@ def import_litellm(ctx: click.Context, /, paths: tuple[Path, ...], **options: An
 
 
 @import_usage.command("openai", short_help="Usage or costs that OpenAI says.")
-@click.argument("paths", metavar="FILE", nargs=-1, required=True, type=_IN_FILE)
+@click.argument("paths", metavar="FILE...", nargs=-1, required=True, type=_IN_FILE)
 @_rate_option
 @_options
 @click.pass_context
@@ -148,7 +149,7 @@ def import_openai(ctx: click.Context, /, paths: tuple[Path, ...], **options: Any
 
 
 @import_usage.command("anthropic", short_help="Usage or costs that Anthropic says.")
-@click.argument("paths", metavar="FILE", nargs=-1, required=True, type=_IN_FILE)
+@click.argument("paths", metavar="FILE...", nargs=-1, required=True, type=_IN_FILE)
 @_rate_option
 @_options
 @click.pass_context
@@ -167,7 +168,7 @@ def import_anthropic(ctx: click.Context, /, paths: tuple[Path, ...], **options: 
 
 
 @import_usage.command("openrouter", short_help="Activity of OpenRouter.")
-@click.argument("paths", metavar="FILE", nargs=-1, required=True, type=_IN_FILE)
+@click.argument("paths", metavar="FILE...", nargs=-1, required=True, type=_IN_FILE)
 @_options
 @click.pass_context
 def import_openrouter(ctx: click.Context, /, paths: tuple[Path, ...], **options: Any) -> None:
@@ -183,7 +184,7 @@ def import_openrouter(ctx: click.Context, /, paths: tuple[Path, ...], **options:
 
 
 @import_usage.command("trace", short_help="A usage trace in CSV.")
-@click.argument("paths", metavar="FILE", nargs=-1, required=True, type=_IN_FILE)
+@click.argument("paths", metavar="FILE...", nargs=-1, required=True, type=_IN_FILE)
 @click.option("--begins", metavar="TIME", help="When it began, where timestamp_s counts from its beginning.")
 @_options
 @click.pass_context
@@ -229,8 +230,9 @@ def _import(
             _check_rates(staging, rates)
             notes.calls = staging.count()
             outcome = Outcome()
-            uses = reporting(staging.oldest_first(), notes.calls)
-            cost = _report(uses, notes.calls, agent, rates, outcome, options)
+            with recorded_in(options, notes) as find:
+                uses = reporting(under_known_sources(staging.oldest_first(), find), notes.calls)
+                cost = _report(uses, notes.calls, agent, rates, outcome, options)
     except StagingError as error:
         raise click.ClickException(str(error)) from None
     show(notes, outcome, rates, cost, options["dry_run"], options["as_json"])
@@ -254,7 +256,8 @@ def _report(
         with preview_of(options, _now()) as preview:
             report(uses, preview.ask, agent, rates, prefix, outcome)
             return preview.cost_nanos
-    place = Place(*(options[name] for name in ("store_url", "config_file", "prices_file", "url", "key")), this_user())
+    files = options["config_file"], options["prices_file"]
+    place = Place(options["store_url"], *files, options["url"], options["key"], this_user())
     with asking(place) as ask:
         report(uses, ask, agent, rates, prefix, outcome)
     return None

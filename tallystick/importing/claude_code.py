@@ -136,7 +136,7 @@ def _calls(file: Opened, number: int, row: _Row, message: _Message) -> Iterator[
         "file": file.name,
         "line": number,
     }
-    summed = {name: sum(one[name] for one in counts) for name in counts[0]}
+    summed = counts[0] if len(counts) == 1 else {name: sum(one[name] for one in counts) for name in counts[0]}
     cost = fields.money("costUSD")
     if _sum(summed) or cost:
         yield Used(

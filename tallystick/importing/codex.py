@@ -215,8 +215,8 @@ def _use(file: Opened, number: int, session: _Session, row: Fields, payload: Fie
 def _is_copied(session: _Session, said: _Said, at: dt.datetime) -> bool:
     """Whether a fork still repeats its parent: it says what the parent said, from the beginning, without a gap.
 
-    Without the parent it is told by the id of the turn, which has the time at which it began, or because all of it is
-    written in the moment in which the session begins.
+    Without the parent, the id of the turn shows it, which has the time at which the turn began; or it is all written in
+    the moment in which the session begins.
     """
     if session.copied is not None:
         if next(session.copied, None) == said:

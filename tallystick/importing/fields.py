@@ -28,10 +28,11 @@ class Fields:
         """The first of these that is a text, or a number as text."""
         for name in names:
             value = self._values.get(name)
-            if isinstance(value, int | Decimal) and not isinstance(value, bool):
+            if isinstance(value, str):
+                if text := _whole(value).strip():
+                    return text
+            elif isinstance(value, int | Decimal) and not isinstance(value, bool):
                 return str(value)
-            if isinstance(value, str) and (text := _whole(value).strip()):
-                return text
         return None
 
     def count(self, *names: str) -> int | None:
@@ -40,6 +41,9 @@ class Fields:
         Raises:
             Misread: it is none.
         """
+        value = self._values.get(names[0])
+        if type(value) is int and 0 <= value <= AMOUNT_MAX:
+            return value  # as nearly all are
         found = self._number(*names)
         if found is None:
             return None

@@ -37,6 +37,7 @@ def files_below(given: Iterable[Path], endings: tuple[str, ...], notes: Notes) -
     Links are followed, and a loop of them is left where it begins again.
     """
     found: dict[tuple[int, int], Path] = {}
+    given = list(given)
     for path in given:
         for file in _below(path, endings, notes) if path.is_dir() else (path,):
             try:
@@ -46,6 +47,8 @@ def files_below(given: Iterable[Path], endings: tuple[str, ...], notes: Notes) -
                 continue
             if stat.S_ISREG(status.st_mode) or file == path:
                 found.setdefault((status.st_dev, status.st_ino), file)
+    if not found:
+        notes.remark(f"{', '.join(map(str, given))}: no file there ends in {' or '.join(endings)}")
     return sorted(found.values())
 
 

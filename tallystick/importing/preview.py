@@ -14,12 +14,12 @@ from tallystick.events.decide.occurred import AHEAD_MAX
 from tallystick.events.decide.sources import is_larger
 from tallystick.events.log.correction import with_facts
 from tallystick.events.log.restoring import open_ledger
-from tallystick.events.log.sources import SourcesOfLog, entries_in
-from tallystick.events.log.store import SourceIndex, Store, StoreError
+from tallystick.events.log.store import Store
 from tallystick.events.messages import ReportUsage
 from tallystick.events.messages import proposals as p
 from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.rules import Rules
+from tallystick.importing.recorded import Recorded
 
 
 class Preview:
@@ -28,12 +28,17 @@ class Preview:
     """
 
     def __init__(self, store: Store | None, config: Config | None, prices: PriceList | None, now: dt.datetime) -> None:
-        self._store, self._now = store, now
+        self._now = now
         self._ledger = None if store is None else open_ledger(store).ledger
-        self._sources = None if store is None else _Sources(store)
+        self._sources = None if store is None else Recorded(store)
         self._rules = _rules(self._ledger, config, prices, now)
         self.cost_nanos = 0
         """What would be recorded as new costs."""
+
+    def close(self) -> None:
+        """Let go of what was read; the store stays open."""
+        if self._sources is not None:
+            self._sources.close()
 
     def ask(self, reports: list[ReportUsage]) -> list[dict[str, Any]]:
         """The answers to reports, in their order."""
@@ -58,36 +63,10 @@ class Preview:
         return {"ok": {**reply, "history": at is not None and at < (began or self._now)}}
 
     def _known(self, report: ReportUsage) -> p.ApplySource | None:
-        if self._store is None or self._ledger is None or self._sources is None:
+        if self._ledger is None or self._sources is None:
             return None
-        found = with_facts(report, self._ledger, self._sources.find, lambda *_: False, self._store)
+        found = with_facts(report, self._ledger, self._sources.find, lambda *_: False, self._sources)
         return found if isinstance(found, p.ApplySource) else None
-
-
-class _Sources:
-    """The sources of a log that is only read: its index, as far as that goes, and what follows it in the log."""
-
-    def __init__(self, store: Store) -> None:
-        last = store.last()
-        end = 0 if last is None else last.position
-        index = _index(store)
-        upto = 0 if index is None else index.upto()
-        self._index = index if 0 < upto <= end else None
-        self._rest = SourcesOfLog()
-        for entry in entries_in(store, 0 if self._index is None else upto, end):
-            self._rest.add(entry)
-
-    def find(self, source: str) -> int | None:
-        found = self._rest.find(source)
-        return self._index.find(source) if found is None and self._index is not None else found
-
-
-def _index(store: Store) -> SourceIndex | None:
-    """The index of a store; None for the log of a server, which gives none."""
-    try:
-        return store.sources
-    except StoreError:
-        return None
 
 
 def _rules(ledger: Ledger | None, config: Config | None, prices: PriceList | None, now: dt.datetime) -> Rules:

@@ -50,7 +50,7 @@ class Outcome:
             self.recorded += 1
             self.tokens += used.tokens
             self.history += bool(reply.get("history"))
-            self.unallocated += bool(reply.get("unallocated"))
+            self.unallocated += bool(reply.get("unallocated")) and not reply.get("history")
             if used.cost is not None and used.currency not in ("USD",):
                 self.foreign[used.currency] = self.foreign.get(used.currency, Decimal()) + used.cost
         if reply.get("unpriced") or (used.cost is None and used.model is None):

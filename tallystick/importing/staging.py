@@ -127,7 +127,7 @@ def _merged(first: Used, second: Used) -> Used:
     id of a request is preferred to one of a message: telemetry has no other.
     """
     more, less = (first, second) if _weight(first) >= _weight(second) else (second, first)
-    own = min(first, second, key=lambda one: (one.copied, one.source == one.key))
+    own = min(first, second, key=lambda one: (one.copied, one.source == one.key, one.source))
     merged = msgspec.structs.replace(
         more,
         source=own.source,

@@ -20,7 +20,7 @@ def found(folder: Path, notes: Notes | None = None) -> list[Used]:
     return brought_together((used for file in files for used in claude_code.read(opened(file, notes))), notes)
 
 
-def told(uses: list[Used]) -> list[tuple[str, int]]:
+def in_short(uses: list[Used]) -> list[tuple[str, int]]:
     return [(used.source, used.tokens) for used in uses]
 
 
@@ -61,10 +61,10 @@ def test_a_message_is_one_call_whichever_ids_its_lines_have(
     tmp_path: Path, rows: list[dict[str, Any]], source: str
 ) -> None:
     write(tmp_path / "s-1.jsonl", *rows)
-    assert told(found(tmp_path)) == [(source, 1410)]
+    assert in_short(found(tmp_path)) == [(source, 1410)]
 
 
-def test_a_line_without_any_id_is_told_apart_by_its_time_and_its_tokens(tmp_path: Path) -> None:
+def test_a_line_without_any_id_is_known_by_its_time_and_its_tokens(tmp_path: Path) -> None:
     write(tmp_path / "s-1.jsonl", *(answer(None, None, seconds) for seconds in (0, 0, 1)))
     first, second = found(tmp_path)
     assert first.source != second.source
@@ -107,7 +107,7 @@ def test_what_is_no_call_to_a_model_is_left_out(tmp_path: Path) -> None:
     assert not notes.unreadable
 
 
-def test_input_that_was_written_to_a_cache_for_an_hour_is_told_apart(tmp_path: Path) -> None:
+def test_input_that_was_written_to_a_cache_for_an_hour_is_a_kind_of_its_own(tmp_path: Path) -> None:
     caches = {"cache_creation": {"ephemeral_5m_input_tokens": 100, "ephemeral_1h_input_tokens": 200}}
     write(tmp_path / "s-1.jsonl", answer(usage=caches))
     (used,) = found(tmp_path)
@@ -123,7 +123,7 @@ def test_a_compaction_within_a_call_is_added_and_an_advisor_is_a_call_of_its_own
     ]
     write(tmp_path / "s-1.jsonl", answer(usage={"iterations": parts}), answer(usage={"iterations": parts}))
     uses = found(tmp_path)
-    assert told(uses) == [("req_1", 1410 + 5050), ("req_1/within/1", 707)]
+    assert in_short(uses) == [("req_1", 1410 + 5050), ("req_1/within/1", 707)]
     assert uses[1].model == "claude-opus-4-5"
 
 

@@ -106,7 +106,7 @@ def test_what_a_fork_repeats_is_cut(
     assert notes.dropped == {"replayed by a fork": 3}
 
 
-def test_siblings_that_used_the_same_are_told_apart(tmp_path: Path) -> None:
+def test_siblings_that_used_the_same_stay_apart(tmp_path: Path) -> None:
     rollout(tmp_path, PARENT, meta(PARENT), turn(0), *counts_of(*HISTORY))
     for child, began in ((CHILD, 100), (SIBLING, 200)):
         rollout(tmp_path, child, *forked(child, began, OWN, None, forked_from_id=PARENT))

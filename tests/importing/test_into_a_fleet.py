@@ -20,8 +20,8 @@ from tests.support.usage_files import answer, counts_of, meta, minted, rollout, 
 
 MODEL = "claude-sonnet-4-5-20250929"
 PRICED = Decimal("0.002955")
-"""10 new input tokens at $3, 1,000 that were cached at $0.3, 300 written to a cache at $3.75 and 100 of output at $15 for
-a million: $0.00003 + 0.0003 + 0.001125 + 0.0015.
+"""10 new input tokens at 3 dollars for a million, 1,000 that were cached at 0.3, 300 written to a cache at 3.75, and
+100 of output at 15.
 """
 
 
@@ -84,6 +84,19 @@ def test_beside_live_reports_of_the_same_calls_each_counts_once(run: Run, tmp_pa
     assert found["s-1"] == found["claude-code/web"] == (1410, PRICED)
     assert found["c"][0] == 1050
     assert sum(tokens for tokens, _ in found.values()) == 2 * 1410 + 1050
+
+
+def test_what_an_adapter_reported_under_the_id_of_a_message_counts_once(run: Run, tmp_path: Path) -> None:
+    usage = {"input_tokens": 10, "cache_read_input_tokens": 1000, "cache_creation_input_tokens": 300}
+    with Fleet.open(f"sqlite:///{tmp_path / 'tallystick.db'}", notify=False) as fleet:
+        report = {"type": "ReportUsage", "agent": "sdk", "model": MODEL, "source_id": "msg_1"}
+        fleet.ask({**report, "provider_usage": {**usage, "output_tokens": 90}})
+    write(tmp_path / "p/s-1.jsonl", answer(), answer("msg_2", "req_2", 2))
+    told = imported(run, "claude-code", "p", "--dry-run")
+    assert (told["recorded"], told["corrected"]) == (1, 1)
+    assert imported(run, "claude-code", "p")["corrected"] == 1
+    assert imported(run, "claude-code", "p")["known"] == 2
+    assert spent(run) == {"sdk": (1410, PRICED), "claude-code/web": (1410, PRICED)}
 
 
 @contextmanager
@@ -175,6 +188,7 @@ def test_what_cannot_be_read_is_said_and_costs_nothing_else(run: Run, tmp_path: 
     assert "s-1.jsonl, line 2: not an object of JSON" in result.stderr
     assert "10 more could not be read" in result.stderr
     (tmp_path / "empty").mkdir()
+    assert "empty: no file there ends in .jsonl" in run("import", "codex", "empty").stderr
     nothing = imported(run, "claude-code", "empty")
     assert (nothing["files"], nothing["found"]) == (0, 0)
     (tmp_path / "empty/x.jsonl").write_text("{damaged\n")

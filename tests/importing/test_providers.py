@@ -138,7 +138,8 @@ def test_a_file_of_something_else_is_said(tmp_path: Path) -> None:
 # --- Anthropic -------------------------------------------------------------------------------------------------------
 
 CLAUDE = {
-    "uncached_input_tokens": 1500, "cache_creation": {"ephemeral_1h_input_tokens": 1000, "ephemeral_5m_input_tokens": 500},
+    "uncached_input_tokens": 1500,
+    "cache_creation": {"ephemeral_1h_input_tokens": 1000, "ephemeral_5m_input_tokens": 500},
     "cache_read_input_tokens": 200, "output_tokens": 500, "server_tool_use": {"web_search_requests": 10},
     "api_key_id": "apikey_1", "workspace_id": "wrkspc_1", "model": "claude-sonnet-4-5-20250929",
     "service_tier": "standard", "context_window": "0-200k",

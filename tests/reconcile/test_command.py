@@ -99,7 +99,7 @@ def test_every_change_says_of_which_bill_it_is_and_why(run: Run, bill: str) -> N
             assert "price: " in message["reason"] or "never_billed" in message["reason"]
 
 
-def test_without_a_terminal_a_person_must_have_agreed(run: Run, bill: str) -> None:
+def test_without_a_terminal_it_must_have_been_agreed(run: Run, bill: str) -> None:
     result = run("reconcile", "--bill", bill, "--apply")
     assert result.exit_code == 2
     assert "--yes says that a person agreed" in result.stderr
