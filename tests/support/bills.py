@@ -82,10 +82,12 @@ def true_usage(dice: Random, provider: str, days: int = 10, calls: int = 4) -> l
     return sorted(made, key=lambda call: (call.at, call.id))
 
 
-def seeded(seed: int, provider: str, kinds: Sequence[str] = KINDS, *, by_sums: bool = False) -> World:
+def seeded(
+    seed: int, provider: str, kinds: Sequence[str] = KINDS, *, by_sums: bool = False, calls_each: int = 4
+) -> World:
     """True usage with one fault of each kind, each on a day and a model of its own."""
     dice = Random(seed)
-    calls = true_usage(dice, provider)
+    calls = true_usage(dice, provider, calls=calls_each)
     world = World(list(calls), list(calls), zone_hours=dice.choice((-8, -5, 5, 9)) if "time_zone" in kinds else 0)
 
     def day_of(call: Call) -> str:
