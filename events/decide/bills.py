@@ -8,7 +8,9 @@ from tallystick.config.amounts import COST, InvalidAmount, dollars, exact_units
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.decide.turn import Turn
-from tallystick.events.messages.replies import BillStatus, Reconciled, Refusal
+from tallystick.events.messages.bill_replies import Reconciled
+from tallystick.events.messages.bill_status import BillStatus
+from tallystick.events.messages.replies import Refusal
 from tallystick.events.state.bills import Bill, Bills
 
 _PLACES: Final = 10**6
@@ -27,9 +29,9 @@ def record_reconciliation(turn: Turn, command: c.RecordReconciliation) -> Reconc
         if part > billed:
             raise InvalidAmount(field, dollars(part), f"at most billed_usd, {dollars(billed)}")
         parts.append(part)
-    if command.last < command.first:
-        text = f"last: found {command.last}, allowed is a day from first, {command.first}, on"
-        return Refusal("invalid_message", text, {"field": "last"})
+    if command.last_day < command.first_day:
+        text = f"last_day: found {command.last_day}, allowed is a day from first_day, {command.first_day}, on"
+        return Refusal("invalid_message", text, {"field": "last_day"})
     known = turn.ledger.bills.get(command.provider)
     # Nothing can fail after this line.
     if known is not None and known.bill == command.bill:
@@ -38,8 +40,8 @@ def record_reconciliation(turn: Turn, command: c.RecordReconciliation) -> Reconc
         e.BillReconciled(
             bill=command.bill,
             provider=command.provider,
-            first=command.first.isoformat(),
-            last=command.last.isoformat(),
+            first_day=command.first_day.isoformat(),
+            last_day=command.last_day.isoformat(),
             billed_nanos=billed,
             explained_nanos=parts[0],
             reported_nanos=parts[1],
@@ -53,8 +55,8 @@ def bill_status(bill: Bill) -> BillStatus:
     """A bill as replies show it. Of a bill of nothing, all is explained."""
     return BillStatus(
         bill.bill,
-        bill.first,
-        bill.last,
+        bill.first_day,
+        bill.last_day,
         dollars(bill.billed),
         _part(bill.explained, bill.billed),
         _part(bill.reported, bill.billed),

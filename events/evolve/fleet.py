@@ -62,7 +62,7 @@ def keep_bill(ledger: Ledger, event: e.BillReconciled) -> None:
 def bill_of(event: e.BillReconciled) -> Bill:
     """A bill as the state keeps it."""
     figures = (event.billed_nanos, event.explained_nanos, event.reported_nanos)
-    return Bill(event.bill, event.first, event.last, *figures)
+    return Bill(event.bill, event.first_day, event.last_day, *figures)
 
 
 def open_again(ledger: Ledger, event: e.FleetOpened) -> None:

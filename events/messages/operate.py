@@ -113,16 +113,16 @@ class CorrectUsage(Command):
 
 
 class RecordReconciliation(Command):
-    """Keep what came of a provider's ``bill`` (a digest of it) beside the reports: of the days from ``first`` to
-    ``last``, what was billed, how much of that is explained, and how much agents had reported by themselves. ``short``
-    are the agents that had reported less than was billed. The same bill is kept once.
+    """Keep what came of a provider's ``bill`` (a digest of it) beside the reports: of the days from ``first_day`` to
+    ``last_day``, what was billed, how much of that is explained, and how much agents had reported by themselves.
+    ``short`` are the agents that had reported less than was billed. The same bill is kept once.
     """
 
     group: ClassVar[str] = "operate"
     bill: Name
     provider: Name
-    first: dt.date
-    last: dt.date
+    first_day: dt.date
+    last_day: dt.date
     billed_usd: Decimal
     explained_usd: Decimal
     reported_usd: Decimal

@@ -9,6 +9,7 @@ import msgspec
 
 from tallystick.config.amounts import Triple, dollars, seconds
 from tallystick.config.remarks import Remark
+from tallystick.events.messages.bill_status import BillStatus
 
 Number = int | float
 
@@ -244,19 +245,6 @@ class DelegationStatus(msgspec.Struct, frozen=True, omit_defaults=True):
     stopped: str | None = None
 
 
-class BillStatus(msgspec.Struct, frozen=True):
-    """What came of the newest bill of a provider: ``coverage`` is the part of what was billed that is explained, and
-    ``reported`` the part that agents had reported by themselves, both to 6 places, rounded down.
-    """
-
-    bill: str
-    first: str
-    last: str
-    billed_usd: str
-    coverage: float
-    reported: float
-
-
 class GlobalStatus(Reply):
     """The fleet in the current period; ``agent_statuses`` is one page of its open accounts by id.
 
@@ -399,14 +387,6 @@ class Corrected(Reply):
     model: str | None = None
     unpriced: bool = False
     base_tier: bool = False
-
-
-class Reconciled(Reply):
-    """Answers `RecordReconciliation`; ``recorded`` is false where this bill was kept already."""
-
-    provider: str
-    status: BillStatus
-    recorded: bool = True
 
 
 class Done(Reply):

@@ -14,8 +14,8 @@ class Bill(msgspec.Struct, frozen=True, gc=False):
     """
 
     bill: str
-    first: str
-    last: str
+    first_day: str
+    last_day: str
     billed: int
     explained: int
     reported: int

@@ -1,5 +1,5 @@
-"""What was used, as rows of FOCUS (the FinOps Open Cost and Usage Specification): one for each hour and each combination
-of agent, model, product, agent type and labels, out of the rows of the `breakdown` view.
+"""What was used, as rows of FOCUS (the FinOps Open Cost and Usage Specification): one for each hour and each
+combination of agent, model, product, agent type and labels, out of the rows of the `breakdown` view.
 
 The columns are those of FOCUS 1.0, those that 1.1, 1.2 and 1.3 add, the five that ``focus-validator`` knows under other
 names, and our own, which begin with ``x_``. An empty cell is null.
@@ -25,7 +25,7 @@ _ACCOUNT: Final = "tallystick"
 _UNKNOWN: Final = "unknown"
 _UNIT: Final = "Tokens"
 _HOUR: Final = dt.timedelta(hours=1)
-_BATCH: Final = 1_000
+_BATCH: Final = 100
 
 OF_1_0: Final = (
     "AvailabilityZone", "BilledCost", "BillingAccountId", "BillingAccountName", "BillingCurrency", "BillingPeriodEnd",
@@ -50,7 +50,7 @@ OF_1_3: Final = (
     "ContractApplied", "HostProviderName", "ServiceProviderName",
 )  # fmt: skip
 OF_THE_VALIDATOR: Final = ("InvoiceIssuer", "Provider", "Publisher", "ResourceID", "ChargeType")
-"""What ``focus-validator`` 1.0.0 calls InvoiceIssuerName, ProviderName, PublisherName, ResourceId and ChargeCategory."""
+"""How ``focus-validator`` 1.0.0 calls InvoiceIssuerName, ProviderName, PublisherName, ResourceId, ChargeCategory."""
 OWN: Final = ("x_Agent", "x_AgentType", "x_Model", "x_Product", "x_Reports")
 COLUMNS: Final = (*OF_1_0, *OF_1_1, *OF_1_2, *OF_1_3, *OF_THE_VALIDATOR, *OWN)
 
@@ -131,6 +131,7 @@ def row_of(cell: CellRow, provider: Provider) -> dict[str, str]:
         "ChargePeriodEnd": _stamp(began + _HOUR),
         "PricingCategory": "Standard",
         "PricingCurrencyEffectiveCost": cost,
+        "SkuPriceId": cell.model or _UNKNOWN,
         "ResourceType": "Agent",
         "ServiceCategory": "AI and Machine Learning",
         "ServiceName": "Language models",
@@ -141,7 +142,7 @@ def row_of(cell: CellRow, provider: Provider) -> dict[str, str]:
     if used[COST] < 0 or used[TOKENS] < 0:
         row["ChargeClass"] = "Correction"
     if cell.model is not None:
-        row |= dict.fromkeys(("SkuId", "SkuPriceId", "x_Model"), cell.model)
+        row |= dict.fromkeys(("SkuId", "x_Model"), cell.model)
     if cell.product is not None:
         row |= dict.fromkeys(("SubAccountId", "SubAccountName", "x_Product"), cell.product)
         row["SubAccountType"] = "Product"

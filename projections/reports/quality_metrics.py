@@ -9,7 +9,7 @@ import msgspec
 from tallystick.config.amounts import EDGE_NAMES
 from tallystick.events.decide.answers import stamp
 from tallystick.events.decide.bills import bill_statuses
-from tallystick.events.messages.replies import BillStatus
+from tallystick.events.messages.bill_status import BillStatus
 from tallystick.projections.reports.status import Status
 from tallystick.projections.reports.utilization import Measure, Quality
 from tallystick.projections.store.view_store import ViewStore

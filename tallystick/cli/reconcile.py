@@ -54,8 +54,8 @@ def reconcile(
     A bill is an export of usage or costs of OpenAI or Anthropic, OpenRouter's activity, the spend logs of LiteLLM, or a
     file of FOCUS. Calls are found by their ids, sums by day and model, and by key and agent where both sides know them.
 
-    With --apply the books become equal to the bill: reports are corrected, and what nobody has reported is booked. What
-    would be done is shown first, and a terminal is asked. Done twice, it changes nothing. Where the fleet has an
+    With --apply the books become equal to the bill: reports are corrected, and what no agent has reported is booked.
+    What would be done is shown first, and a terminal is asked. Done twice, it changes nothing. Where the fleet has an
     operator's key, it is needed, in $TALLYSTICK_OPERATOR_KEY.
 
     \b

@@ -90,8 +90,9 @@ def _why_apart(event: e.ClockApart, ledger: Ledger, history: History) -> list[st
 
 def _says_reconciled(event: e.BillReconciled, say: Style) -> str:
     return (
-        f"the bill of {event.provider} from {event.first} to {event.last} says ${dollars(event.billed_nanos)}, of which"
-        f" ${dollars(event.explained_nanos)} is explained and agents had reported ${dollars(event.reported_nanos)}"
+        f"the bill of {event.provider} from {event.first_day} to {event.last_day} says"
+        f" ${dollars(event.billed_nanos)}, of which ${dollars(event.explained_nanos)} is explained and agents had"
+        f" reported ${dollars(event.reported_nanos)}"
     )
 
 

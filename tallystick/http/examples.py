@@ -66,8 +66,8 @@ EXAMPLES: Final[Mapping[type[c.Command], Mapping[str, Any]]] = {
     c.RecordReconciliation: {
         "bill": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
         "provider": "openai",
-        "first": "2026-03-01",
-        "last": "2026-03-31",
+        "first_day": "2026-03-01",
+        "last_day": "2026-03-31",
         "billed_usd": "412.50",
         "explained_usd": "412.50",
         "reported_usd": "409.21",

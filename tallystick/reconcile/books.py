@@ -55,6 +55,7 @@ CREATE TABLE bookings (
 """
 _INDEXES: Final = """
 CREATE INDEX IF NOT EXISTS billed_calls ON billed (call) WHERE call IS NOT NULL;
+CREATE INDEX IF NOT EXISTS billed_models ON billed (model);
 CREATE INDEX IF NOT EXISTS reported_sources ON reported (source) WHERE source IS NOT NULL;
 CREATE INDEX IF NOT EXISTS reported_agents ON reported (agent, model);
 CREATE INDEX IF NOT EXISTS reported_times ON reported (at);
@@ -109,7 +110,7 @@ class Change(NamedTuple):
 
 
 class Booking(NamedTuple):
-    """What was billed and nobody has reported: booked under ``source``; ``at`` in milliseconds."""
+    """What was billed and no agent has reported: booked under ``source``; ``at`` in milliseconds."""
 
     source: str
     at: int

@@ -96,7 +96,7 @@ class Calls:
             self._never_reported(row)
 
     def leave_reported(self, first: int, last: int) -> None:
-        """What was reported in this span, and is of no call: nobody has billed it."""
+        """What was reported in this span, and is of no call: it was not billed."""
         rows = self._books.all(
             f"SELECT {_REPORTED} FROM reported r WHERE state = 0 AND scope = 1 AND at BETWEEN ? AND ?"
             " AND (cost > 0 OR fresh + cached + written + output > 0) ORDER BY position",

@@ -35,7 +35,7 @@ def row_of(fields: Fields, place: str) -> BilledRow | Other | None:
     parts = Parts(fresh=fields.count("ConsumedQuantity") or 0) if is_tokens else None
     if not nanos and not (parts and parts.all):
         return None
-    model, tags = fields.text("x_Model", "SkuId", "SkuMeter"), fields.inside("Tags")
+    model, tags = fields.text("x_Model", "SkuId"), fields.inside("Tags")
     return BilledRow(
         fields.text("ServiceProviderName", "ProviderName", "Provider") or "focus",
         began,

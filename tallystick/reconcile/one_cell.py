@@ -113,7 +113,7 @@ class OneCell:
         self._spread_cost(CACHE)
 
     def _take_away(self, less: Vector) -> None:
-        """Reports are more than the bill: those that nobody has billed, or that were made twice, count nothing."""
+        """Reports are more than the bill: those that were not billed, or that were made twice, count nothing."""
         found = self._which(less)
         for record in found:
             twin = any(
@@ -158,7 +158,7 @@ class OneCell:
         return []
 
     def _add(self, more: Vector, cause: str | None) -> None:
-        """The bill is more than reports: what nobody has reported is booked."""
+        """The bill is more than reports: what no agent has reported is booked."""
         parts = NO_TOKENS if self._is_money else _first_of_groups(more, self._terms.detail)
         cost = more[0] if self._is_money else self._cost_of(parts)
         again = any(self._vector(record) == more for record in self._all)
@@ -172,7 +172,7 @@ class OneCell:
         self._say(NOT_REPORTED, cause, note, cost, 0, parts.all, self._agent())
 
     def _cost_of(self, parts: Parts) -> int:
-        """What tokens that nobody has reported were billed with: the rest of the cost, where that may be; else what
+        """What tokens that no agent has reported were billed with: the rest of the cost, where that may be; else what
         they cost by the list, as much above it as reports are.
         """
         quote, whole = (self._prices.quote(self._cell.place.model, one) for one in (parts, self._cell.reported_parts))
@@ -303,7 +303,7 @@ class OneCell:
 
 
 def source_of(place: Place) -> str:
-    """The source under which what nobody has reported of a place is booked, once."""
+    """The source under which what no agent has reported of a place is booked, once."""
     digest = hashlib.sha256("\0".join(map(repr, place)).encode()).hexdigest()[:24]
     return f"{BOOKED}{day_of_place(place)}/{digest}"
 

@@ -34,8 +34,8 @@ def messages_of(found: Reconciliation, now: dt.datetime) -> Iterator[Message]:
                 "type": "RecordReconciliation",
                 "bill": found.bill,
                 "provider": found.provider,
-                "first": found.first,
-                "last": found.last,
+                "first_day": found.first,
+                "last_day": found.last,
                 "billed_usd": dollars(found.billed),
                 "explained_usd": dollars(found.explained),
                 "reported_usd": dollars(found.reported),
@@ -54,12 +54,12 @@ def correction(found: Reconciliation, change: Change, record: Reported) -> Messa
             message |= _counts(change.parts)
         usage["tokens"] = change.parts.all
     if change.model is not None and change.model != record.model:
-        message["model"] = change.model
+        message["model"] = _as_billed(found, change.model)
     return message | {"usage": usage}
 
 
 def report(found: Reconciliation, booking: Booking, now: dt.datetime) -> Message:
-    """What nobody has reported, as a report in the name of the bill."""
+    """What no agent has reported, as a report in the name of the bill."""
     at = min(at_of(booking.at), now)
     labels = {"bill": found.provider[:128]}
     if booking.key is not None:
@@ -76,8 +76,14 @@ def report(found: Reconciliation, booking: Booking, now: dt.datetime) -> Message
         "labels": labels,
     }
     if booking.model is not None:
-        message["model"] = booking.model
+        message["model"] = _as_billed(found, booking.model)
     return message | (_counts(booking.parts) if booking.split and booking.parts.all else {})
+
+
+def _as_billed(found: Reconciliation, model: str) -> str:
+    """A model by a name that the bill has for it."""
+    said: str | None = found.books.one("SELECT said FROM billed WHERE model = ? ORDER BY id LIMIT 1", model)
+    return said or model
 
 
 def _counts(parts: Parts) -> Message:

@@ -12,6 +12,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from tallystick.config.amounts import dollars
 from tallystick.config.price_list import PriceList
 from tallystick.config.published import published_prices
 from tallystick.config.settings import Config
@@ -26,7 +27,6 @@ AGENTS = ("ann", "bob", "cid")
 KINDS = ("price", "cache", "renamed", "late", "duplicated", "never_billed", "never_reported", "time_zone")
 RULES = Rules(Config(), PriceList({}, published_prices(FIRST.date())))
 PRICES = Prices(RULES)
-NANOS = Decimal(10) ** 9
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def cost_of(model: str, parts: Parts) -> int:
     return quote
 
 
-def true_usage(dice: Random, provider: str, days: int = 10, calls: int = 6) -> list[Call]:
+def true_usage(dice: Random, provider: str, days: int = 10, calls: int = 4) -> list[Call]:
     """Some calls on each day by each agent with each model; no two are alike."""
     made = []
     for day in range(days):
@@ -82,10 +82,12 @@ def true_usage(dice: Random, provider: str, days: int = 10, calls: int = 6) -> l
     return sorted(made, key=lambda call: (call.at, call.id))
 
 
-def seeded(seed: int, provider: str, kinds: Sequence[str] = KINDS, *, by_sums: bool = False) -> World:
+def seeded(
+    seed: int, provider: str, kinds: Sequence[str] = KINDS, *, by_sums: bool = False, calls_each: int = 4
+) -> World:
     """True usage with one fault of each kind, each on a day and a model of its own."""
     dice = Random(seed)
-    calls = true_usage(dice, provider)
+    calls = true_usage(dice, provider, calls=calls_each)
     world = World(list(calls), list(calls), zone_hours=dice.choice((-8, -5, 5, 9)) if "time_zone" in kinds else 0)
 
     def day_of(call: Call) -> str:
@@ -150,10 +152,6 @@ def report(fleet: Fleet, calls: Sequence[Call], *, with_ids: bool = True) -> Non
     ]
     for first in range(0, len(messages), 1_000):
         assert all("ok" in answer for answer in fleet.ask(messages[first : first + 1_000]))
-
-
-def dollars(nanos: int) -> str:
-    return str(nanos / NANOS)
 
 
 # --- bills ------------------------------------------------------------------------------------------------------------
@@ -328,3 +326,19 @@ def _next(day: str) -> str:
 
 def _unix(day: str) -> int:
     return int(dt.datetime.fromisoformat(f"{day}T00:00:00+00:00").timestamp())
+
+
+def entangled(seed: int, provider: str) -> World:
+    """Usage with many faults on both sides, several of them in one place."""
+    dice = Random(seed)
+    calls = true_usage(dice, provider, days=4, calls=3)
+    world = World(list(calls), list(calls), zone_hours=dice.choice((0, 0, -8, 9)))
+    kinds = ("price", "cache", "renamed", "late", "duplicated", "never_billed", "never_reported")
+    for _ in range(dice.randint(3, 25)):
+        # The first and the last call stay: from the one to the other goes a bill that lists calls.
+        _fault(dice, world, dice.choice(kinds), [dice.choice(calls[1:-1])], False)
+        twice = dice.choice(world.reported)
+        if dice.random() < 0.2:
+            world.reported.append(replace(twice, id=f"{twice.id}-again"))
+        calls = [call for call in calls if call in world.billed and call in world.reported]
+    return world

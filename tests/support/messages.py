@@ -72,8 +72,8 @@ def _good(kind: inspect.Type, name: str) -> Any:
             return "0.5"
         case inspect.BoolType():
             return False
-        case inspect.DateTimeType():
-            return "2026-03-04T12:00:00Z"
+        case inspect.DateType() | inspect.DateTimeType():
+            return "2026-03-04T12:00:00Z"[: 10 if isinstance(kind, inspect.DateType) else None]
         case inspect.LiteralType():
             return kind.values[0]
         case inspect.ListType():
