@@ -20,8 +20,10 @@ from tallystick.cli import mcp_store
 from tallystick.cli.main import main
 from tallystick.cli.send import Sending, opened_for
 from tallystick.config.amounts import Budget
+from tallystick.events.decide.permissions import Caller
 from tallystick.events.log.store import open_store
 from tallystick.events.messages import AllocateBudget
+from tallystick.mcp.of_server import OfServer
 from tests.support.mcp_client import call, over_stdio, read, run
 from tests.support.serving import Served
 
@@ -133,18 +135,34 @@ def test_a_server_is_asked_with_the_key_that_it_knows(tmp_path: Path) -> None:
             with pytest.raises(MCPError, match="access_denied"):
                 await mcp.read_resource("tallystick://status")
             assert json.loads(await read(mcp, "tallystick://agents/ann/status"))["consumed"]["tokens"] == 1
-        async with over_stdio(tmp_path, "--url", server.url, "--key", "tsk_op") as mcp:
-            assert json.loads(await read(mcp, "tallystick://status"))["agent_count"] == 1
             assert server.stop() == 0
-            with pytest.raises(MCPError, match="is `tallystick serve` running there"):
-                await mcp.read_resource("tallystick://status")
-        async with over_stdio(tmp_path, "--url", server.url, "--key", "tsk_none") as mcp:
             with pytest.raises(MCPError, match="is `tallystick serve` running there"):
                 await mcp.list_tools()
 
     run(test)
     used = next(one for one in records(tmp_path) if one["type"] == "usage-reported.v1")
     assert (used["by"], used["peer"]["key"]) == ("ann", "ann's")
+
+
+def test_what_a_server_answers_to_another_key_is_said(tmp_path: Path) -> None:
+    server = Served(tmp_path)
+    client = server.client()
+    client.post("/v1/create-key", {"key": "op", "role": "operator", "sha256": hashlib.sha256(b"tsk_op").hexdigest()})
+    client.close()
+
+    async def test() -> None:
+        operator, other = OfServer(server.url, "tsk_op"), OfServer(server.url, "tsk_none")
+        assert await operator.caller(None) == Caller("operator")
+        assert (await operator.view(None, "status", {})).value["agent_count"] == 0
+        assert (await operator.view(None, "nope", {})).code == "not_found"
+        with pytest.raises(MCPError, match="unauthenticated: show a key that is valid"):
+            await other.caller(None)
+        assert (await other.view(None, "status", {})).code == "unauthenticated"
+        for one in (operator, other):
+            await one.close()
+
+    run(test)
+    assert server.stop() == 0
 
 
 def test_a_first_call_that_is_cancelled_leaves_no_fleet_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -216,5 +216,5 @@ def test_a_revoked_key_ends_what_it_could_do_with_the_next_call() -> None:
     world.key("looks", "analyst")
     denied = made.tool("PauseAll", pause, authorization=bearer("looks")).json["result"]["structuredContent"]
     assert (denied["code"], denied["role"]) == ("access_denied", "analyst")
-    assert [one.request for one in world.recorded(RequestRefused)] == ["PauseAll"]
     made.close()
+    assert [one.request for one in world.recorded(RequestRefused)] == ["PauseAll"]
