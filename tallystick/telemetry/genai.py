@@ -3,6 +3,7 @@
 What is counted is a call. ``invoke_agent`` and ``invoke_workflow`` carry sums of the calls below them.
 """
 
+from decimal import Decimal
 from typing import Final, NamedTuple
 
 from tallystick.sources_of_tools import provider_id, source_named
@@ -46,7 +47,7 @@ class Use(NamedTuple):
     cached: int | None = None
     written: int | None = None
     reasoned: int | None = None
-    cost: object = None
+    cost: Decimal | None = None
     operation: str | None = None
     requests: int | None = None
 

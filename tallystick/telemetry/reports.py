@@ -2,7 +2,6 @@
 
 import datetime as dt
 from collections.abc import Callable, Sequence
-from decimal import Decimal
 from typing import Any, Final, NamedTuple, Protocol
 
 from tallystick.config.amounts import Usage
@@ -16,6 +15,7 @@ from tallystick.telemetry.attributes import text
 from tallystick.telemetry.genai import Use
 from tallystick.telemetry.items import Attributes, Export, Group, Unusable
 from tallystick.telemetry.metrics import Figure, family_of, figures_of
+from tallystick.telemetry.series import SeriesOfFleet
 
 _PROGRAM: Final = "service.name"
 _METRICS_HINT: Final = (
@@ -31,12 +31,6 @@ class Fleet(Protocol):
     def telemetry(self) -> Telemetry: ...
     def has_price(self, model: str) -> bool: ...
     def now(self) -> dt.datetime: ...
-
-
-class Series(Protocol):
-    """How far cumulative series are; see `SeriesOfFleet`."""
-
-    def increase(self, figure: Figure) -> Any: ...
 
 
 class Report(NamedTuple):
@@ -82,7 +76,7 @@ class Reader:
             except Unusable as why:
                 found.wrong.append(str(why))
 
-    def figures(self, export: Export, series: Series) -> Read:
+    def figures(self, export: Export, series: SeriesOfFleet) -> Read:
         """The tokens in metrics, of the programs whose metrics count.
 
         Raises:
@@ -107,7 +101,7 @@ class Reader:
         return found._replace(hint=_METRICS_HINT if left_out else "")
 
     def _add_figure(
-        self, figure: "Figure | Unusable", named: "_Named", series: Series, found: Read, now: dt.datetime
+        self, figure: "Figure | Unusable", named: "_Named", series: SeriesOfFleet, found: Read, now: dt.datetime
     ) -> None:
         if isinstance(figure, Unusable):
             found.wrong.append(str(figure))
@@ -142,7 +136,7 @@ class Reader:
         parts = (use.cached or 0) + (use.written or 0)
         model = use.model if use.model is None or len(use.model) <= NAME_MAX else use.model[:NAME_MAX]
         priced = model is not None and self._fleet.has_price(model)
-        cost = use.cost if isinstance(use.cost, Decimal) and not priced else None
+        cost = None if priced else use.cost
         at = _moment(use.at_ns)
         return ReportUsage(
             agent=named.account(attributes),
