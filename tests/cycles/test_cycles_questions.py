@@ -126,6 +126,18 @@ def test_balances_come_in_pages_that_together_are_all() -> None:
     play(test, tenants())
 
 
+@pytest.mark.parametrize("name", ["a%0d%0aset-cookie:%20a=b", "a%0a", "%C3%A4", "a/b", "a:b", "x" * 129])
+def test_a_level_that_is_no_name_is_refused_and_stands_in_no_header(name: str) -> None:
+    async def test(api: Api) -> None:
+        for path in (f"/v1/balances?tenant={name}", f"/v1/reservations?tenant={name}", f"/v1/balances?agent={name}"):
+            answer = await api.call("GET", path)
+            assert answer.error() == (400, "INVALID_REQUEST")
+            assert "set-cookie" not in answer.headers
+            assert len(answer.headers.get("x-cycles-tenant", "")) in (0, 129)
+
+    play(test)
+
+
 @pytest.mark.parametrize("query", ["", "limit=5", "tenant=&agent="])
 def test_balances_are_asked_for_by_at_least_one_level(query: str) -> None:
     async def test(api: Api) -> None:
