@@ -19,8 +19,8 @@ from tallystick.http.parameters import BadParameter, number
 LIMIT, LIMIT_MAX = 50, 200
 _PAGE: Final = 200
 """Of how many holds or accounts a fleet is asked at a time."""
-_LOOKED_AT: Final = 10_000
-"""After so many that do not match, a page ends, and the next one goes on behind them."""
+_LOOKED_AT: Final = 2_000
+"""After so many that do not match, a page ends, however short, and the next one goes on behind them."""
 _STATES: Final = {status: state for state, status in STATUS.items()}
 _SUMMARY: Final = ("metadata", "committed_metadata")
 """What is listed only where ``include`` names it."""

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tallystick.cycles import listing
 from tests.support.core import START
 from tests.support.cycles import CENT, TOKENS, USD, Api, fleet, limits, play
 
@@ -222,6 +223,27 @@ def test_reservations_come_in_pages_that_together_are_all() -> None:
                 break
             cursor = page["next_cursor"]
         assert (sorted(found), pages) == (sorted(ids), 3)
+
+    play(test, tenants())
+
+
+def test_pages_that_end_early_because_little_matches_are_together_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listing, "_PAGE", 2)
+    monkeypatch.setattr(listing, "_LOOKED_AT", 2)
+
+    async def test(api: Api) -> None:
+        for n in range(6):
+            (await api.reserve(1, subject={"tenant": "acme", "agent": str(n % 3)})).ok()
+        for path, count in (("/v1/reservations?tenant=acme&agent=2", 2), ("/v1/balances?agent=2", 1)):
+            found, cursor, pages = list[Any](), "", 0
+            while True:
+                page = (await api.call("GET", f"{path}&cursor={cursor}")).ok()
+                found += page.get("reservations", page.get("balances"))
+                pages += 1
+                if not page["has_more"]:
+                    break
+                cursor = page["next_cursor"]
+            assert (len(found), pages > 2) == (count, True)
 
     play(test, tenants())
 
