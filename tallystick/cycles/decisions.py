@@ -17,6 +17,7 @@ from tallystick.cycles.errors import (
 )
 from tallystick.cycles.memory import Memory
 from tallystick.cycles.reservations import Plan, Reservations, plan_of
+from tallystick.cycles.subjects import accounts_of
 from tallystick.cycles.units import Named
 from tallystick.cycles.wire import Create, Decide, Event
 
@@ -98,8 +99,14 @@ class Decisions:
         """Book it whether there is room or not: it was used."""
         agent = await self._reservations.payer(plan)
         said = {name: plan.message[name] for name in ("operation", "labels")}
-        message = {"type": "ReportUsage", "id": id, "agent": agent, "usage": plan.message["estimate"], **said}
-        replied(await self._asking.ask(who, {**message, **_model_of(asked)}))
+        message = {"type": "ReportUsage", "id": id, "usage": plan.message["estimate"], **said, **_model_of(asked)}
+        answer = await self._asking.ask(who, {**message, "agent": agent})
+        for earlier in accounts_of(plan.scopes):
+            # When it was booked, another scope may have been the narrowest with an account. The id is used: it is
+            # booked no second time.
+            if "error" in answer and answer["error"]["code"] == "idempotency_conflict" and earlier != agent:
+                answer = await self._asking.ask(who, {**message, "agent": earlier})
+        replied(answer)
 
     async def _if_there_is_room(self, who: Who, asked: Event, plan: Plan, id: str) -> str:
         """Hold it and settle the hold in one turn; the id of the hold."""

@@ -7,6 +7,7 @@ import msgspec
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tallystick.cycles.errors import Trace, fault_of, written
+from tallystick.cycles.wire import LEVEL
 from tallystick.http.answers import PROBLEM
 from tallystick.http.requests_log import TRACE
 
@@ -17,6 +18,8 @@ CORRELATION: Final = "tallystick.cycles.trace"
 """Where it has how it is found again."""
 _KEY: Final = b"x-cycles-api-key"
 _TRACE: Final = b"x-cycles-trace-id"
+_NAME: Final = re.compile(LEVEL)
+"""What may stand in a header; anything may have been asked for."""
 _HEX: Final = re.compile(r"(?!0{32})[0-9a-f]{32}")
 
 
@@ -71,7 +74,7 @@ class _Answer:
     def _named(self, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
         named = {b"x-request-id": self._trace.request, b"x-cycles-trace-id": self._trace.trace}
         tenant = self._scope.get(TENANT)
-        if tenant:
+        if tenant and _NAME.fullmatch(tenant):
             named[b"x-cycles-tenant"] = tenant
         # A writer that answers through a standby has named them already.
         rest = [(name, value) for name, value in headers if name not in named]

@@ -1,23 +1,26 @@
 """What is listed: the balances of scopes, and reservations, in pages."""
 
 import datetime as dt
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
 from starlette.datastructures import QueryParams
 
+from tallystick.config.kinds import NAME_MAX
 from tallystick.cycles.asking import RESERVATION, Asking, Json, Who, first_id, ids_of, replied
 from tallystick.cycles.budgets import balances_of, matches, questions
-from tallystick.cycles.errors import FORBIDDEN, INVALID, Fault
+from tallystick.cycles.errors import FORBIDDEN, INVALID, Fault, fault_of
 from tallystick.cycles.reservations import ATTEMPTS, STATUS, detail, is_reservation
 from tallystick.cycles.subjects import LEVELS, segments
+from tallystick.cycles.wire import LEVEL
 from tallystick.http.parameters import BadParameter, number
 
 LIMIT, LIMIT_MAX = 50, 200
 _PAGE: Final = 200
 """Of how many holds or accounts a fleet is asked at a time."""
-_LOOKED_AT: Final = 10_000
-"""After so many that do not match, a page ends, and the next one goes on behind them."""
+_LOOKED_AT: Final = 2_000
+"""After so many that do not match, a page ends, however short, and the next one goes on behind them."""
 _STATES: Final = {status: state for state, status in STATUS.items()}
 _SUMMARY: Final = ("metadata", "committed_metadata")
 """What is listed only where ``include`` names it."""
@@ -64,9 +67,21 @@ class Listing:
     async def _global(self, who: Who, after: str) -> Json:
         """A page of accounts. An agent may not read them all, and is shown its own of them."""
         message = {"type": "GetGlobalStatus", "limit": _PAGE, **({"after": after} if after else {})}
-        if who.within is None:
-            return await self._asking.ask(who, message)
-        return (await self._asking.look([message]))[0]
+        return (await self._seen(who, [message]))[0]
+
+    async def _seen(self, who: Who, messages: list[Json]) -> list[Json]:
+        """The answers to questions of which the sender is shown what it may see.
+
+        Raises:
+            Fault: it may see none of them.
+        """
+        if who.within is not None:
+            return await self._asking.look(messages)
+        answers = await self._asking.ask_together(who, messages)
+        for answer in answers:
+            if answer.get("error", {}).get("code") == "access_denied":
+                raise fault_of(answer["error"])
+        return answers
 
     async def _shown(self, scopes: list[str]) -> list[Json]:
         if not scopes:
@@ -106,16 +121,16 @@ class Listing:
         key = query.get("idempotency_key")
         if key:
             return {
-                "reservations": [one for one in map(row, await self._of_key(wanted, key)) if one],
+                "reservations": [one for one in map(row, await self._of_key(who, wanted, key)) if one],
                 "has_more": False,
             }
         return await self._page(who, wanted.get("tenant"), status, limit, query.get("cursor", ""), row)
 
-    async def _of_key(self, wanted: Mapping[str, str], key: str) -> list[Json]:
+    async def _of_key(self, who: Who, wanted: Mapping[str, str], key: str) -> list[Json]:
         """The reservation that was made under a key."""
         base = first_id(RESERVATION, wanted.get("tenant"), key)
         ids = [base, *(f"{base}-{attempt}" for attempt in range(1, ATTEMPTS))]
-        answers = await self._asking.look([{"type": "GetHolds", "hold": id} for id in ids])
+        answers = await self._seen(who, [{"type": "GetHolds", "hold": id} for id in ids])
         return [answer["ok"]["holds"][0] for answer in answers if "ok" in answer][:1]
 
     async def _page(self, who: Who, tenant: str | None, status: str | None, limit: int, cursor: str, row: Any) -> Json:
@@ -124,10 +139,7 @@ class Listing:
         state = {} if status is None else {"state": _STATES[status]}
         while more and len(rows) < limit and looked_at < _LOOKED_AT:
             message = {"type": "GetHolds", "limit": _PAGE, "after": after, **state}
-            if who.within is None:
-                page = replied(await self._asking.ask(who, message))
-            else:
-                page = replied((await self._asking.look([message]))[0])
+            page = replied((await self._seen(who, [message]))[0])
             more = page.get("after") is not None
             for hold in page["holds"]:
                 after, looked_at = hold["hold"], looked_at + 1
@@ -149,6 +161,10 @@ class Listing:
 def _levels(who: Who, query: QueryParams) -> dict[str, str]:
     """The levels that are asked for; the tenant is that of the key."""
     wanted = {level: query[level] for level in LEVELS if query.get(level)}
+    for level, name in wanted.items():
+        if not re.fullmatch(LEVEL, name) or len(name) > NAME_MAX:
+            allowed = f"allowed are 1 to {NAME_MAX} letters, digits and any of _ . -"
+            raise Fault(INVALID, f"{level}: found {name[:100]!r}, {allowed}")
     who.check_tenant(wanted.get("tenant"))
     if who.within is not None and segments(who.within) is None:
         raise Fault(FORBIDDEN, f"this key acts for {who.within}, which is no scope")

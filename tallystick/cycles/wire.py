@@ -12,7 +12,8 @@ _INT64: Final = 2**63 - 1
 _DAY_MS: Final = 86_400_000
 
 Key = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
-Level = Annotated[str, msgspec.Meta(pattern="^[a-zA-Z0-9_.-]+$", max_length=128)]
+LEVEL: Final = r"\A[a-zA-Z0-9_.-]+\Z"
+Level = Annotated[str, msgspec.Meta(pattern=LEVEL, max_length=128)]
 """The name of a tenant, a workspace and so on: ``:`` and ``/`` part the levels of a scope."""
 Whole = Annotated[int, msgspec.Meta(ge=0, le=_INT64)]
 Metadata = dict[str, Any]

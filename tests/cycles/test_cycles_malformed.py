@@ -51,6 +51,7 @@ RESERVE = "/v1/reservations"
         (("subject", "tenant"), "a/b", "tenant"),
         (("subject", "tenant"), "a:b", "tenant"),
         (("subject", "tenant"), "", "tenant"),
+        (("subject", "tenant"), "acme\n", "tenant"),
         (("subject", "tenant"), "ä", "tenant"),
         (("subject", "tenant"), "x" * 129, "tenant"),
         (("subject", "team"), "a", "team"),

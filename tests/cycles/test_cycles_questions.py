@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tallystick.cycles import listing
 from tests.support.core import START
 from tests.support.cycles import CENT, TOKENS, USD, Api, fleet, limits, play
 
@@ -126,6 +127,18 @@ def test_balances_come_in_pages_that_together_are_all() -> None:
     play(test, tenants())
 
 
+@pytest.mark.parametrize("name", ["a%0d%0aset-cookie:%20a=b", "a%0a", "%C3%A4", "a/b", "a:b", "x" * 129])
+def test_a_level_that_is_no_name_is_refused_and_stands_in_no_header(name: str) -> None:
+    async def test(api: Api) -> None:
+        for path in (f"/v1/balances?tenant={name}", f"/v1/reservations?tenant={name}", f"/v1/balances?agent={name}"):
+            answer = await api.call("GET", path)
+            assert answer.error() == (400, "INVALID_REQUEST")
+            assert "set-cookie" not in answer.headers
+            assert len(answer.headers.get("x-cycles-tenant", "")) in (0, 129)
+
+    play(test)
+
+
 @pytest.mark.parametrize("query", ["", "limit=5", "tenant=&agent="])
 def test_balances_are_asked_for_by_at_least_one_level(query: str) -> None:
     async def test(api: Api) -> None:
@@ -210,6 +223,27 @@ def test_reservations_come_in_pages_that_together_are_all() -> None:
                 break
             cursor = page["next_cursor"]
         assert (sorted(found), pages) == (sorted(ids), 3)
+
+    play(test, tenants())
+
+
+def test_pages_that_end_early_because_little_matches_are_together_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listing, "_PAGE", 2)
+    monkeypatch.setattr(listing, "_LOOKED_AT", 2)
+
+    async def test(api: Api) -> None:
+        for n in range(6):
+            (await api.reserve(1, subject={"tenant": "acme", "agent": str(n % 3)})).ok()
+        for path, count in (("/v1/reservations?tenant=acme&agent=2", 2), ("/v1/balances?agent=2", 1)):
+            found, cursor, pages = list[Any](), "", 0
+            while True:
+                page = (await api.call("GET", f"{path}&cursor={cursor}")).ok()
+                found += page.get("reservations", page.get("balances"))
+                pages += 1
+                if not page["has_more"]:
+                    break
+                cursor = page["next_cursor"]
+            assert (len(found), pages > 2) == (count, True)
 
     play(test, tenants())
 

@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from tallystick.http.app import application
+from tallystick.http.guard import LOOPBACK
 from tests.support.cycles import ACTION, CENT, TOKENS, USD, Api, Said, fleet, limits, ms, play
 
 OVER = {"committed": (409, "RESERVATION_FINALIZED"), "released": (409, "RESERVATION_FINALIZED")}
@@ -188,6 +190,28 @@ def test_the_same_key_gets_the_same_answer_and_books_nothing_again() -> None:
         await twice(lambda: api.event(CENT, idempotency_key="k"))
         await twice(lambda: api.event(CENT, idempotency_key="j", overage_policy="REJECT"))
         assert await api.left() == 94 * CENT
+
+    play(test)
+
+
+def test_another_server_gives_the_same_answers_also_when_there_is_a_narrower_account_by_then() -> None:
+    async def test(api: Api) -> None:
+        subject = {"tenant": "acme", "workspace": "prod", "agent": "bot"}
+        calls = [
+            (api.reserve, {"ttl_ms": 9_000}),
+            (api.event, {}),
+            (api.event, {"overage_policy": "REJECT"}),
+        ]
+        first = [await call(subject=subject, idempotency_key=f"k{n}", **more) for n, (call, more) in enumerate(calls)]
+        bot = {"agent": "tenant:acme/workspace:prod/agent:bot", "parent": "tenant:acme"}
+        api.world.ask({"type": "AllocateBudget", **bot, **limits(cost_usd=1)})
+        other = Api(application(api.world.fleet, LOOPBACK)[0], api.world)
+        calls = [(getattr(other, call.__name__), more) for call, more in calls]
+        again = [await call(subject=subject, idempotency_key=f"k{n}", **more) for n, (call, more) in enumerate(calls)]
+        assert [answer.ok() for answer in again] == [answer.ok() for answer in first]
+        assert await api.left() == 97 * CENT
+        changed = await other.event(2, subject=subject, idempotency_key="k1")
+        assert changed.error() == (409, "IDEMPOTENCY_MISMATCH")
 
     play(test)
 
