@@ -17,7 +17,7 @@ from tallystick.interface.refusals import Refused
 
 
 class Budget(BasePlugin):
-    """For ``App(…, plugins=[Budget(fleet, "lead")])``: the calls of all agents are made at the account ``lead``. It comes
+    """For ``App(…, plugins=[Budget(fleet, "lead")])``: the calls of all agents are made at the account ``lead``. It stands
     before plugins that change responses: ADK asks those behind them no more.
 
     With ``sub_agents``, each agent has an account of its own below, by its name. The arguments are those of
