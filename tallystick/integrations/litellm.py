@@ -27,10 +27,11 @@ class CallRefused(Refused, BudgetExceededError):
     """A call was refused: LiteLLM's own error of a budget, with the code and the numbers that decided."""
 
     def __init__(self, refused: Refused) -> None:
-        BudgetExceededError.__init__(self, 0.0, 0.0, message=str(refused))
         Refused.__init__(self, refused.code, refused.message, refused.details)
-        # Else `num_retries` would make the call after all, past all callbacks.
-        mark_agentic_followup_failure(self, ())
+        # What the proxy's clients read has the code in it.
+        BudgetExceededError.__init__(self, 0.0, 0.0, message=str(refused))
+
+    __str__ = BudgetExceededError.__str__
 
 
 class Budget(CustomLogger):
@@ -48,12 +49,10 @@ class Budget(CustomLogger):
         # of a call has the name that the call has here: its own id may be the choice of the proxy's client.
         self.key = f"tallystick-{uuid.uuid4().hex}"
 
-    # --- before -------------------------------------------------------------------------------------------------------
-
     async def async_pre_call_hook(self, user_api_key_dict: Any, cache: Any, data: Request, call_type: Any) -> None:
         """The proxy was asked. A refusal is answered with `litellm.budget_exceeded_status_code`, which is 422."""
-        known = {"team": user_api_key_dict.team_id, "user": user_api_key_dict.user_id}
-        labels = {name: value for name, value in known.items() if value}
+        known = (("team", user_api_key_dict.team_id), ("user", user_api_key_dict.user_id))
+        labels = {name: value for name, value in known if value}
         await self._begin(data, user_api_key_dict.key_alias or user_api_key_dict.user_id, labels)
 
     async def async_pre_call_deployment_hook(self, kwargs: Request, call_type: Any) -> None:
@@ -73,8 +72,11 @@ class Budget(CustomLogger):
         call = self._accounts.async_call(request.get("model"), sub_agent, input_tokens=sent, **terms)
         try:
             await self._calls.begin_async(name, call)
-        except Refused as refused:
-            raise CallRefused(refused) from None
+        except Exception as error:  # noqa: BLE001 - it is raised again
+            failed = CallRefused(error) if isinstance(error, Refused) else error
+            # Else `num_retries` would make the call after all, by a function that asks no callback.
+            mark_agentic_followup_failure(failed, ())
+            raise failed from None
 
     def _watch(self, name: str, request: Request) -> None:
         """LiteLLM says nothing of a call that is cancelled, nor of a stream that is left: only its objects end."""
@@ -84,17 +86,14 @@ class Budget(CustomLogger):
             task.add_done_callback(lambda ended: self._give_up(loop, name) if ended.cancelled() else None)
 
     def _collected(self, loop: asyncio.AbstractEventLoop, name: str) -> None:
-        """Objects are collected anywhere: nothing may be waited for here."""
+        """Objects are collected anywhere: nothing may be waited for. Without a loop the hold's time to live ends it."""
         self._whose.pop(name, None)
-        # Where the loop has ended, the hold does with its time to live.
         with contextlib.suppress(RuntimeError):
             loop.call_soon_threadsafe(self._give_up, loop, name)
 
     def _give_up(self, loop: asyncio.AbstractEventLoop, name: str) -> None:
         if name in self._calls:
             loop.run_in_executor(None, self._calls.give_up, name, asyncio.CancelledError("it was left"))
-
-    # --- after --------------------------------------------------------------------------------------------------------
 
     async def async_post_call_success_deployment_hook(
         self, request_data: Request, response: Any, call_type: Any
@@ -103,7 +102,8 @@ class Budget(CustomLogger):
         record = request_data["litellm_logging_obj"]
         cost = record.response_cost_calculator(result=response)
         unknown = record.model_call_details.get("response_cost_failure_debug_information")
-        used = _used(response, None if unknown else cost, getattr(response, "id", None))
+        id = response.get("id") if isinstance(response, dict) else getattr(response, "id", None)
+        used = _used(response, None if unknown else cost, id)
         await self._calls.settle_async(self._name_in(request_data), **used)
 
     async def async_log_success_event(self, kwargs: Request, response_obj: Any, start_time: Any, end_time: Any) -> None:

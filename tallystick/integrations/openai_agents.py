@@ -10,7 +10,6 @@ from typing import Any, Final, Unpack
 from agents import Model, ModelProvider, ModelResponse, RunConfig
 from agents.exceptions import AgentsException, UserError
 from agents.items import TResponseStreamEvent
-from agents.models.fake_id import FAKE_RESPONSES_ID
 from agents.retry import ModelRetryAdvice, ModelRetryAdviceRequest
 from agents.run_config import CallModelData, ModelInputData
 
@@ -143,6 +142,6 @@ class BudgetedModel(Model):
 
 
 def _finish(call: AsyncFrameworkCall, usage: Any, id: str | None) -> None:
-    # Where a provider does not say what was used, the SDK counts zeros; and it makes up an id where there is none.
+    # Where a provider does not say what was used, the SDK counts zeros.
     known = usage is not None and (usage.input_tokens or usage.output_tokens)
-    call.finish(usage if known else {}, source_id=None if id == FAKE_RESPONSES_ID else id)
+    call.finish(usage if known else {}, source_id=id)

@@ -1,6 +1,7 @@
 """LiteLLM: each call is asked for before, and settled by what LiteLLM says of it."""
 
 import asyncio
+import socket
 import warnings
 from collections.abc import Iterator
 from functools import partial
@@ -12,7 +13,8 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import litellm
 
-from tallystick import Fleet, Refused
+from tallystick import Client, Fleet, Refused
+from tallystick.actors.errors import Unanswered
 from tallystick.integrations.litellm import Budget
 from tests.support.litellm_model import MESSAGES, Model, ended
 from tests.support.programs import agents, consumed, fleet_of, holds, run, status, until
@@ -91,7 +93,9 @@ def test_a_refused_call_is_an_error_of_a_budget_and_the_model_is_not_called(flee
         with pytest.raises(litellm.BudgetExceededError, match="budget_exhausted") as refused:
             await litellm.acompletion(model="mine/a", messages=MESSAGES, max_tokens=20_000)
         assert isinstance(refused.value, Refused)
+        assert str(refused.value).startswith("budget_exhausted: tokens: 20003 was asked for")
         assert refused.value.details["available"]["tokens"] == 10_000
+        assert (refused.value.current_cost, refused.value.status_code) == (0.0, 422)
 
     calling(fleet, program())
     assert model.calls == 0
@@ -110,6 +114,18 @@ def test_no_retry_gets_past_a_refusal(fleet: Fleet, model: Model, how: str) -> N
             await call(model="any" if how == "router" else "mine/a", messages=MESSAGES, max_tokens=20_000)
 
     calling(fleet, program())
+    assert model.calls == 0
+
+
+def test_no_retry_gets_past_a_fleet_that_does_not_answer(model: Model) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as place:
+        url = f"http://127.0.0.1:{place.getsockname()[1]}"
+    litellm.callbacks = [Budget(Client(url, retry_seconds=0), "lead")]
+    try:
+        with pytest.raises(Unanswered):
+            run(ask(num_retries=2))
+    finally:
+        litellm.logging_callback_manager._reset_all_callbacks()
     assert model.calls == 0
 
 
@@ -214,9 +230,10 @@ def test_other_requests_than_chats_are_asked_for_too(fleet: Fleet, model: Model)
     async def program() -> None:
         await litellm.aembedding(model="text-embedding-3-small", input=["hello"], mock_response=[0.1])
         await litellm.aresponses(model="gpt-5", input="hello", mock_response="hi", max_output_tokens=50)
+        await litellm.anthropic_messages(model="mine/a", messages=MESSAGES, max_tokens=50)
 
     calling(fleet, program())
-    assert len(holds(fleet, "settled")) == 2
+    assert len(holds(fleet, "settled")) == 3
 
 
 def test_a_call_without_await_is_reported_afterwards(fleet: Fleet, model: Model) -> None:

@@ -75,6 +75,19 @@ def test_a_request_is_asked_for_once_at_the_account_of_its_key(fleet: Fleet, mod
     assert {hold["labels"]["team"] for hold in holds(fleet, "settled") if hold["agent"] == "proxy.search"} == {"web"}
 
 
+def test_the_next_attempt_is_made_at_the_same_account(fleet: Fleet, model: Model) -> None:
+    deployments = [{**one, "model_name": name} for one, name in zip(MODELS, ("other", "any"), strict=True)]
+    router = litellm.Router(deployments, num_retries=0, fallbacks=[{"any": ["other"]}])
+
+    async def program() -> None:
+        request = await asked(UserAPIKeyAuth(key_alias="search"), metadata={"agent": "forged"})
+        await router.acompletion(**request)
+
+    run(program())
+    assert agents(fleet) == ["proxy", "proxy.search"]
+    assert (len(holds(fleet, "cancelled")), len(holds(fleet, "settled"))) == (1, 1)
+
+
 def test_a_refusal_is_one_that_the_proxy_knows(fleet: Fleet, model: Model) -> None:
     async def program() -> None:
         with pytest.raises(CallRefused, match="budget_exhausted") as refused:
@@ -124,8 +137,9 @@ def test_the_proxy_itself_asks_settles_and_refuses(fleet: Fleet, model: Model, u
         body = {"model": "a", "messages": MESSAGES, "max_tokens": 50, **body}
         return httpx2.post(url, headers={"Authorization": f"Bearer {KEY}"}, json=body, timeout=60)
 
-    assert post(max_tokens=20_000).status_code == 422
-    assert model.calls == 0
+    refused = post(max_tokens=20_000)
+    assert (refused.status_code, model.calls) == (422, 0)
+    assert refused.json()["error"]["message"].startswith("budget_exhausted: tokens: 20003 was asked for")
     assert post().json()["usage"]["total_tokens"] == 15
     assert post(stream=True).text.endswith("data: [DONE]\n\n")
     assert post(model="broken").status_code == 500

@@ -61,7 +61,7 @@ class Here(Model):
         self.outputs, self.broken, self.slow = list(outputs), broken, slow
         self.usage = Usage(requests=1, **SAID) if usage is None else usage
         self.model = "sonnet"
-        self.calls = 0
+        self.calls = self.streams = 0
         self.asked = asyncio.Event()
 
     async def _next(self) -> list[Any]:
@@ -78,10 +78,17 @@ class Here(Model):
         return ModelResponse(output=await self._next(), usage=self.usage, response_id=f"resp_{uuid.uuid4().hex}")
 
     async def stream_response(self, *given: Any, **named: Any) -> AsyncIterator[Any]:
-        yield ResponseTextDeltaEvent(
-            content_index=0, delta="he", item_id="m", output_index=0, sequence_number=0, logprobs=[],
-            type="response.output_text.delta",
-        )  # fmt: skip
+        self.streams += 1
+        try:
+            yield ResponseTextDeltaEvent(
+                content_index=0, delta="he", item_id="m", output_index=0, sequence_number=0, logprobs=[],
+                type="response.output_text.delta",
+            )  # fmt: skip
+            yield await self._completed()
+        finally:
+            self.streams -= 1
+
+    async def _completed(self) -> ResponseCompletedEvent:
         output = await self._next()
         usage = ResponseUsage(
             **SAID,
@@ -92,7 +99,7 @@ class Here(Model):
             id=FAKE_RESPONSES_ID, created_at=0, model="sonnet", object="response", output=output, usage=usage,
             parallel_tool_calls=False, tool_choice="auto", tools=[],
         )  # fmt: skip
-        yield ResponseCompletedEvent(response=response, sequence_number=1, type="response.completed")
+        return ResponseCompletedEvent(response=response, sequence_number=1, type="response.completed")
 
 
 class Provider(ModelProvider):
@@ -196,6 +203,18 @@ def test_a_stream_that_is_cancelled_holds_nothing(fleet: Fleet) -> None:
 
     run(program())
     assert consumed(fleet)["tokens"] == 0
+
+
+def test_a_stream_that_is_left_is_closed_and_holds_nothing(fleet: Fleet) -> None:
+    async def program() -> None:
+        here = Here()
+        stream = Budget(fleet, "lead").model(here).stream_response(None, "hello", ModelSettings(max_tokens=100), [])
+        await anext(stream)
+        assert (here.streams, len(holds(fleet))) == (1, 1)
+        await stream.aclose()
+        assert (here.streams, len(holds(fleet))) == (0, 0)
+
+    run(program())
 
 
 @pytest.mark.parametrize(("on_crash", "spent"), [("release", False), ("spend", True)])

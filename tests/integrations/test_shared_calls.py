@@ -75,6 +75,17 @@ def test_fifty_first_calls_of_a_sub_agent_at_once_open_one_account() -> None:
     run(program())
 
 
+def test_the_framework_chooses_the_model_also_while_the_fleet_degrades() -> None:
+    with fleet_of() as fleet, fleet.agent("lead", tokens=10_000):
+        accounts = Accounts(fleet, "lead")
+        fleet.ask({"type": "ReportUsage", "agent": "lead", "usage": {"tokens": 9_200}})
+        for _ in range(2):
+            with accounts.call("sonnet", max_output_tokens=10) as call:
+                call.finish({"usage": {"input_tokens": 5, "output_tokens": 5}})
+            assert call.reply is not None
+            assert (call.reply.action, call.model) == ("degrade", "sonnet")
+
+
 def test_a_reply_that_does_not_say_what_it_used_counts_as_all_that_was_held(caplog: pytest.LogCaptureFixture) -> None:
     with fleet_of() as fleet, fleet.agent("lead", tokens=10_000):
         with Accounts(fleet, "lead").call(None, tokens=500) as call:
