@@ -17,7 +17,9 @@ from tallystick.interface.refusals import Refused
 
 
 class Budget(BasePlugin):
-    """For ``Runner(…, plugins=[Budget(fleet, "lead")])``: the calls of all agents are made at the account ``lead``.
+    """For ``App(…, plugins=[Budget(fleet, "lead")])``: the calls of all agents are made at the account ``lead``.
+
+    It is to stand before plugins that change responses: ADK asks those behind them no more.
 
     With ``sub_agents``, each agent has an account of its own below, by its name. The arguments are those of
     `calls.Accounts`. A call that is refused is answered with an error in place of the model: ``error_code`` is the code

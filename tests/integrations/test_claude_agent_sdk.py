@@ -213,13 +213,30 @@ def test_a_client_of_several_turns_is_settled_after_each_and_its_own_hooks_and_p
         with_provider(fleet, saying, program)
 
 
+def test_a_session_that_writes_no_transcripts_is_settled_by_its_messages(tmp_path: Path) -> None:
+    async def program(provider: Provider, budget: Budget) -> None:
+        options = provider.options(tmp_path, extra_args={"no-session-persistence": None})
+        messages = []
+        async for message in budget.messages(query(prompt="hello", options=budget.options(options))):
+            messages.append(message)
+            assert len(holds(fleet)) <= 3
+        assert not list((tmp_path / "claude").rglob("*.jsonl"))
+        assert tokens(fleet) == counted(messages[-1]) == sum(map(tokens_of, range(1, 6)))
+
+    def looking(number: int) -> Blocks:
+        return [shell(f"t{number}", "echo x")] if number < 5 else [text("done")]
+
+    with fleet_of() as fleet:
+        with_provider(fleet, looking, program)
+
+
 def test_a_session_that_is_resumed_counts_only_what_it_adds(tmp_path: Path) -> None:
     async def program(provider: Provider, budget: Budget) -> None:
-        first = (await session(budget, provider.options(tmp_path)))[-1]
+        *_, first = [message async for message in query(prompt="hello", options=provider.options(tmp_path))]
         assert isinstance(first, ResultMessage)
-        async with Budget(fleet, "lead") as again:
-            last = (await session(again, provider.options(tmp_path, resume=first.session_id)))[-1]
-        assert tokens(fleet) == counted(last) == tokens_of(1) + tokens_of(2)
+        last = (await session(budget, provider.options(tmp_path, resume=first.session_id)))[-1]
+        assert counted(last) == tokens_of(1) + tokens_of(2)
+        assert tokens(fleet) == tokens_of(2)
 
     with fleet_of() as fleet:
         with_provider(fleet, saying, program)

@@ -12,6 +12,7 @@ from google.adk.agents.run_config import RunConfig, StreamingMode
 from google.adk.apps import App
 from google.adk.events import Event
 from google.adk.models import BaseLlm, LlmRequest, LlmResponse
+from google.adk.plugins import BasePlugin
 from google.adk.runners import InMemoryRunner
 from google.adk.tools.agent_tool import AgentTool
 from google.genai import types
@@ -218,6 +219,25 @@ def test_a_call_that_a_callback_answered_gives_its_hold_back() -> None:
         await ask(runner_of(at_once, Budget(fleet, "lead", on_crash="spend"), before_model_callback=remembered))
         assert holds(fleet) == []
         assert tokens(fleet) == 0
+
+    with fleet_of() as fleet:
+        with_lead(fleet, program)
+
+
+def test_at_the_end_of_a_run_nothing_is_held_though_other_plugins_came_first() -> None:
+    class Ahead(BasePlugin):
+        """It answers at the end of an agent, and those behind it are not asked any more."""
+
+        async def after_agent_callback(self, **_: Any) -> types.Content:
+            return HELLO
+
+    def remembered(callback_context: CallbackContext, llm_request: LlmRequest) -> LlmResponse:
+        return said("from a cache", None)
+
+    async def program() -> None:
+        runner = runner_of(at_once, Ahead("ahead"), Budget(fleet, "lead"), before_model_callback=remembered)
+        await ask(runner)
+        assert holds(fleet) == []
 
     with fleet_of() as fleet:
         with_lead(fleet, program)
