@@ -11,7 +11,7 @@ from tallystick.webhooks.forwarder import REFUSALS, SUSPECTS_MAX, WAIT_MAX
 from tallystick.webhooks.progress import Progress
 from tallystick.webhooks.sending import OF_THE_RECEIVER
 from tests.support.programs import until
-from tests.support.webhooks import Request, Sending, sending
+from tests.support.webhooks import Answering, Request, Sending, sending
 
 
 @pytest.fixture
@@ -70,6 +70,16 @@ def test_what_is_sent_again_is_the_same_message_after_longer_and_longer_waits(ho
     assert all(2**n <= wait <= 2**n + 1 for n, wait in enumerate(waits[:8]))
     assert waits[11] == WAIT_MAX
     assert len({(request.headers["webhook-id"], request.body) for request in hook.receiver.got[:13]}) == 1
+
+
+def test_a_redirect_leads_nowhere(hook: Sending) -> None:
+    other = Answering()
+    hook.receiver.answer = lambda request: (307, {"location": other.url})
+    sender = hook.begin()
+    until(lambda: sender.progress.problem is not None)
+    assert sender.progress.problem == "it answered 307: redirects are not followed"
+    assert other.got == []
+    other.close()
 
 
 def test_a_receiver_that_says_when_is_tried_then(hook: Sending) -> None:
@@ -244,7 +254,7 @@ def test_a_fleet_that_another_process_has_taken_sends_nothing_more(hook: Sending
     sender = hook.begin()
     until(lambda: len(hook.receiver.got) >= 1)
     hook.has_ended = True
-    sender.join(20)
+    assert sender.join(20)
     count = len(hook.receiver.got)
     hook.record(3)
     assert len(hook.receiver.got) == count
