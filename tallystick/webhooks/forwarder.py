@@ -117,9 +117,10 @@ class Forwarder:
         self._is_removed = True
         self.end()
 
-    def join(self, seconds: float | None = None) -> None:
-        """Wait until it has ended."""
+    def join(self, seconds: float | None = None) -> bool:
+        """Wait until it has ended; whether it has."""
         self._thread.join(seconds)
+        return not self._thread.is_alive()
 
     def _follow(self, _: Sequence[Record]) -> None:
         """In the manager's turn."""

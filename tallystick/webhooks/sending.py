@@ -1,7 +1,9 @@
 """One request to a receiver, and what its answer means."""
 
+import logging
 import os
 from collections.abc import Mapping
+from contextvars import ContextVar
 from typing import Final
 
 import httpx2
@@ -17,6 +19,11 @@ RETRY_AFTER_MAX: Final = 3_600.0
 """The longest wait that a receiver may ask for, in seconds."""
 OF_THE_RECEIVER: Final = frozenset({401, 403, 404, 405, 407, 408, 410, 421, 423, 425, 429})
 """Statuses below 500 that say nothing against what was sent: the address, the secret or the receiver is at fault."""
+
+
+_here: Final[ContextVar[bool]] = ContextVar("sending", default=False)
+# The client's library logs addresses as they are, with what variables stand for.
+logging.getLogger("httpx2").addFilter(lambda _: not _here.get())
 
 
 class Away(Exception):
@@ -53,6 +60,7 @@ class Connection:
             raise Away(str(error)) from None
         headers = {"content-type": content_type, "user-agent": "tallystick", **signed(id, timestamp, body, keys)}
         with reaching(self._networks) as reach:
+            quiet = _here.set(True)
             try:
                 if self._client is None:
                     self._client = httpx2.Client(timeout=TIMEOUT, follow_redirects=False)
@@ -62,6 +70,8 @@ class Connection:
             except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
                 self.close()
                 raise Away(reach.problem or _words(error)) from None
+            finally:
+                _here.reset(quiet)
         _judge(status, after)
 
     def close(self) -> None:

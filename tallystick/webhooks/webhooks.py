@@ -40,6 +40,7 @@ class Webhooks:
         self._changing = threading.Lock()
         self._forwarders: dict[str, Forwarder] = {}
         self._kept: Kept | None = None
+        self._is_finished = False
         self._source: Source | None = None
 
     def follow(self, events: Sequence[Event]) -> None:
@@ -64,6 +65,8 @@ class Webhooks:
 
         networks = config.notification_networks
         with self._changing:
+            if self._is_finished:
+                return
             for name in self._forwarders.keys() - config.webhooks.keys():
                 self._forwarders.pop(name).remove()
             for name, hook in config.webhooks.items():
@@ -79,6 +82,7 @@ class Webhooks:
     def finish(self) -> None:
         """Try once what is left, for up to `FINISH_SECONDS`, and send nothing more."""
         with self._changing:
+            self._is_finished = True
             forwarders = list(self._forwarders.values())
             for one in forwarders:
                 one.end()

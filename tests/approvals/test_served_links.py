@@ -9,6 +9,7 @@ from tests.support.linked_alerts import KEY
 from tests.support.programs import until
 from tests.support.receiver import Receiver
 from tests.support.served_links import STOP, Alerted
+from tests.support.serving import Served
 
 
 @pytest.fixture
@@ -31,3 +32,17 @@ def test_a_link_is_in_no_log_of_the_program_and_a_preview_changes_nothing(alerte
     assert path.removeprefix("/links/")[:40] not in logged
     assert KEY not in logged
     assert b"agent-stopped" not in (alerted.folder / "fleet.db").read_bytes()
+
+
+def test_the_server_may_be_called_by_the_name_in_its_links(tmp_path: Path) -> None:
+    (tmp_path / "links.key").write_text(KEY)
+    (tmp_path / "limits.yml").write_text(
+        "approval_links: {public_url: 'https://budget.example.com/tally', key: 'file:links.key'}\n"
+    )
+    server = Served(tmp_path, "--config", str(tmp_path / "limits.yml"))
+    client = server.client()
+    for name, status in (("budget.example.com", 404), ("other.example.com", 421)):
+        answer = client.call("GET", "/links/x.y", headers={"host": name})
+        assert answer.status == status
+    client.close()
+    assert server.stop() == 0

@@ -80,6 +80,23 @@ def test_a_kind_that_does_not_exist_is_refused_by_its_name(receiver: Answering, 
         Fleet.open("memory:", named(receiver, kinds=["alert-raisd"]))
 
 
+def test_a_check_of_the_file_says_what_is_wrong_with_a_webhook(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(VARIABLE, raising=False)
+    file = tmp_path / "limits.yml"
+    hook = f'{{url: "https://example.com/", secret: "${{{VARIABLE}}}"'
+    file.write_text(f"webhooks: {{audit: {hook}}}}}\n")
+    with pytest.raises(SystemExit):
+        main(["config", "check", str(file)])
+    warned = capsys.readouterr().err
+    assert f"webhooks.audit.secret: nothing can be signed from here: the variable {VARIABLE} is not set" in warned
+    file.write_text(f"webhooks: {{audit: {hook}, kinds: [usage]}}}}\n")
+    with pytest.raises(SystemExit):
+        main(["config", "check", str(file)])
+    assert f"{file}: webhooks.audit.kinds[0]: found 'usage', allowed is a kind of event" in capsys.readouterr().err
+
+
 def test_a_message_cannot_say_where_events_go(receiver: Answering) -> None:
     with Fleet.open("memory:", clock=ManualClock(START)) as fleet:
         refused = fleet.ask({"type": "LoadConfig", "config": named(receiver)})
