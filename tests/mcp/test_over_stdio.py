@@ -70,13 +70,15 @@ def test_a_fleet_is_opened_with_the_first_message_that_may_begin_one(tmp_path: P
     assert (used["by"], used["peer"]["uid"]) == ("claude", os.geteuid())
 
 
-def test_a_fleet_in_memory_is_read_like_any_other(tmp_path: Path) -> None:
+def test_a_fleet_in_memory_is_read_like_any_other() -> None:
+    opening = AllocateBudget(agent="a", budget=Budget(tokens=5), id="m-1")
+
     async def test() -> None:
-        async with over_stdio(tmp_path, "--store", "memory:") as mcp:
-            with pytest.raises(MCPError, match="unknown_fleet"):
-                await mcp.read_resource("tallystick://status")
-            await call(mcp, "AllocateBudget", agent="a", budget={"tokens": 100})
-            assert json.loads(await read(mcp, "tallystick://status"))["agent_count"] == 1
+        asked = mcp_store.OfStore("memory:", "claude", None)
+        assert (await asked.view(None, "status", {})).code == "unknown_fleet"
+        assert not (await asked.ask(None, opening, b"")).is_refused
+        assert (await asked.view(None, "status", {})).value["agent_count"] == 1
+        await asked.close()
 
     run(test)
 
