@@ -17,6 +17,7 @@ from tallystick.config.kinds import BatchMax, Name, SecretPlace, Text
 from tallystick.config.section import Section
 
 RaisePercent = Annotated[int, Meta(ge=1, le=1_000, description="a whole number from 1 to 1000")]
+WEBHOOKS_MAX: Final = 16
 _FILE: Final = "file:"
 _SECRET_BYTES_MAX: Final = 4_096
 
@@ -57,12 +58,16 @@ class ApprovalLinks(Section, frozen=True):
             )
 
 
-def check_may_loosen(links: ApprovalLinks | None, notifications: Mapping[str, object]) -> None:
-    """Who may loosen a limit by a link gets alerts.
+def check_outgoing(
+    webhooks: Mapping[str, Webhook], links: ApprovalLinks | None, notifications: Mapping[str, object]
+) -> None:
+    """There are few webhooks, as each has a thread; and who may loosen a limit by a link gets alerts.
 
     Raises:
-        Unfit: one is no recipient.
+        Unfit: there are too many, or one is no recipient.
     """
+    if len(webhooks) > WEBHOOKS_MAX:
+        raise Unfit({("webhooks",): f"a map of at most {WEBHOOKS_MAX} webhooks, and there are {len(webhooks)}"})
     for place, name in enumerate(() if links is None else links.may_loosen):
         if name not in notifications:
             words = f"a name under notifications ({', '.join(notifications) or 'there is none'})"
@@ -78,6 +83,8 @@ def secret_at(place: str, environ: Mapping[str, str]) -> bytes:
     if place.startswith(_FILE):
         file = Path(place.removeprefix(_FILE))
         try:
+            if file.exists() and not file.is_file():
+                raise NoSecret(f"{file} is no file")
             with file.open("rb") as opened:
                 found = opened.read(_SECRET_BYTES_MAX + 1).strip()
         except (OSError, ValueError) as error:

@@ -43,7 +43,7 @@ from tallystick.config.kinds import (
 from tallystick.config.limits import COUNTERS_MAX, Accounts, Limit, check_limits
 from tallystick.config.names import FLEET_NAMES, TASK_NAMES, numbers_in
 from tallystick.config.networks import check_networks
-from tallystick.config.outgoing import ApprovalLinks, Webhook, check_may_loosen
+from tallystick.config.outgoing import ApprovalLinks, Webhook, check_outgoing
 from tallystick.config.section import Section, check_rising
 from tallystick.config.telemetry import Telemetry
 from tallystick.config.total_budget import Delegate, TotalBudget, check_total
@@ -313,7 +313,7 @@ class Config(Section, frozen=True, dict=True):
         _check_conditions(self)
         check_limits(self.limits)
         check_networks(self.notification_networks)
-        check_may_loosen(self.approval_links, self.notifications)
+        check_outgoing(self.webhooks, self.approval_links, self.notifications)
         check_total(self.total_budget, self.delegate)
         who = self.circuit_breaker.when_tripped.notify
         if who not in self.notifications:

@@ -1,5 +1,6 @@
 """A fleet sends to the webhooks that its configuration names, now or later, and says how they stand."""
 
+import datetime as dt
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -65,6 +66,18 @@ def test_webhooks_come_and_go_while_the_fleet_runs(receiver: Answering, tmp_path
         until(lambda: fleet.webhook_figures == [])
         fleet.ask({"type": "PauseAll", "reason": "again"})
     assert receiver.got[-1].events[0]["data"]["reason"] == "r"
+
+
+def test_a_fleet_has_something_to_do_until_all_is_accepted(receiver: Answering, tmp_path: Path) -> None:
+    accepts = False
+    receiver.answer = lambda request: 204 if accepts else 429
+    with Fleet.open(f"sqlite:///{tmp_path}/fleet.db", named(receiver)) as fleet:
+        until(lambda: len(receiver.got) >= 1)
+        due_at = fleet.due_at
+        assert due_at is not None
+        assert due_at <= dt.datetime.now(dt.UTC)
+        accepts = True
+        until(lambda: fleet.due_at is None or fleet.due_at > dt.datetime.now(dt.UTC) + dt.timedelta(minutes=1))
 
 
 def test_nothing_leaves_a_fleet_with_a_clock_of_its_own(receiver: Answering) -> None:

@@ -51,7 +51,12 @@ def test_a_secret_is_read_from_a_variable_or_a_file(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("from a file\n")
     assert secret_at(f"file:{tmp_path}/secret", {}) == b"from a file"
     assert secret_at("${TALLYSTICK_S}", {"TALLYSTICK_S": "from a variable"}) == b"from a variable"
-    for place, why in ((f"file:{tmp_path}/none", "cannot be read"), ("${TALLYSTICK_S}", "is not set")):
+    wrong = (
+        (f"file:{tmp_path}/none", "cannot be read"),
+        (f"file:{tmp_path}", "is no file"),
+        ("${TALLYSTICK_S}", "not set"),
+    )
+    for place, why in wrong:
         with pytest.raises(NoSecret, match=why):
             secret_at(place, {})
     with pytest.raises(NoSecret, match="is empty"):
@@ -79,6 +84,34 @@ def test_a_setting_that_cannot_be_is_refused_by_its_name(key: str, wrong: object
         from_mapping({"webhooks": {"audit": {**HOOK, key: wrong}}})
     assert str(caught.value).startswith(f"webhooks.audit.{key}")
     assert "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw" not in str(caught.value)
+
+
+def test_there_are_few_webhooks_as_each_has_a_thread() -> None:
+    from_mapping({"webhooks": {f"n-{n}": HOOK for n in range(16)}})
+    with pytest.raises(ConfigError, match=r"^webhooks: found a map, allowed is a map of at most 16 webhooks"):
+        from_mapping({"webhooks": {f"n-{n}": HOOK for n in range(17)}})
+
+
+LINKS = {"public_url": "https://budget.example.com", "key": "file:/run/key"}
+
+
+@pytest.mark.parametrize(
+    ("changed", "at", "allowed"),
+    [
+        ({"may_loosen": ["ops"]}, "may_loosen[0]", "a name under notifications (ceo)"),
+        ({"key": "the key itself"}, "key", "where the secret is"),
+        ({"public_url": "budget.example.com"}, "public_url", "the address of the server as people reach it"),
+        ({"public_url": "https://h/?q"}, "public_url", "the address of the server"),
+        ({"public_url": "javascript:alert(1)"}, "public_url", "the address of the server"),
+        ({"raise_percent": 0}, "raise_percent", "a whole number from 1 to 1000"),
+    ],
+)
+def test_links_that_cannot_be_are_refused_by_their_names(changed: dict[str, object], at: str, allowed: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        from_mapping({"approval_links": {**LINKS, **changed}})
+    assert str(caught.value).startswith(f"approval_links.{at}: found ")
+    assert allowed in str(caught.value)
+    assert "the key itself" not in str(caught.value)
 
 
 def test_what_the_log_keeps_of_a_webhook_is_read_again() -> None:
