@@ -31,7 +31,7 @@ def generated(folder: Path) -> tuple[int, int]:
             for _ in range(CALLS_OF_A_FILE):
                 calls += 1
                 mine = row.replace("CALL", f"{calls:09d}")
-                lines = [user, *(mine.replace("77777", f"{100 * n}") for n in (1, 2, 3))]
+                lines = [user, *(mine.replace(": 77777", f": {100 * n}") for n in (1, 2, 3))]
                 written += file.write("\n".join(lines) + "\n")
     return calls, 4 * calls
 

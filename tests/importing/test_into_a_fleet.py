@@ -13,8 +13,10 @@ from typing import Any
 
 import pytest
 
+from tallystick.cli import import_targets
 from tallystick.fleet import Fleet
 from tests.support.cli import Run
+from tests.support.postgres import shared
 from tests.support.serving import Served
 from tests.support.usage_files import answer, counts_of, meta, minted, rollout, turn, write
 
@@ -49,6 +51,33 @@ def test_sessions_count_once_however_often_they_are_imported(run: Run, tmp_path:
     assert (second["found"], second["recorded"], second["known"]) == (1100, 500, 600)
     assert spent(run) == {"claude-code/web": (1100 * 1410, 1100 * PRICED)}
     assert "sound" in run("audit", "verify").stdout
+
+
+def test_an_import_that_is_interrupted_is_started_again(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "p/s-1.jsonl", *(answer(f"msg_{n}", f"req_{n}", n) for n in range(1100)))
+    ask, asked = import_targets._until_decided, []
+
+    def interrupted(once: Any) -> list[dict[str, Any]]:
+        asked.append(once)
+        if len(asked) == 2:
+            raise KeyboardInterrupt
+        return ask(once)
+
+    monkeypatch.setattr(import_targets, "_until_decided", interrupted)
+    assert run("import", "claude-code", "p").exit_code == 1
+    again = imported(run, "claude-code", "p")
+    assert (again["recorded"], again["known"]) == (100, 1000)
+    assert spent(run) == {"claude-code/web": (1100 * 1410, 1100 * PRICED)}
+
+
+def test_a_store_in_postgresql_is_one_like_others(run: Run, tmp_path: Path) -> None:
+    url = shared().url(fleet="imported")
+    write(tmp_path / "p/s-1.jsonl", answer(), answer("msg_2", "req_2", 2))
+    for args, recorded in ((["--dry-run"], 2), ([], 2), (["--dry-run"], 0), ([], 0)):
+        told = imported(run, "claude-code", "p", "--store", url, *args)
+        assert (told["recorded"], told["known"]) == (recorded, 2 - recorded)
 
 
 def test_a_dry_run_says_what_an_import_does_and_changes_nothing(run: Run, tmp_path: Path) -> None:

@@ -107,6 +107,13 @@ def test_costs_are_taken_in_the_currency_of_the_bill(tmp_path: Path) -> None:
     assert report.operation == "gpt-4o, input"
 
 
+def test_costs_may_be_rows_of_csv(tmp_path: Path) -> None:
+    cost = {"amount_value": "0.06", "amount_currency": "usd", "line_item": "gpt-4o, input", "project_id": "proj_1"}
+    (row,) = found("openai", as_csv(tmp_path, [{**DAY, **cost}]))
+    (same,) = found("openai", as_json(tmp_path, page(COST)))
+    assert (row.source, row.cost) == (same.source, same.cost)
+
+
 def test_pages_may_follow_one_another_and_rows_may_be_csv(tmp_path: Path) -> None:
     text = "\n".join(json.dumps(page(USAGE, start_time=1793491200 + n, end_time=1793577600 + n)) for n in range(3))
     (tmp_path / "pages.jsonl").write_text(text)
