@@ -18,7 +18,6 @@ from tallystick.cli.reconcile_shown import as_json_of, show, show_orders
 from tallystick.cli.send import this_user
 from tallystick.events.log.codec import decode_command
 from tallystick.events.log.restoring import open_ledger
-from tallystick.events.messages import MESSAGES_MAX
 from tallystick.reconcile.billed import BillError
 from tallystick.reconcile.books import Books
 from tallystick.reconcile.formats import FORMATS
@@ -28,6 +27,8 @@ from tallystick.reconcile.running import reconcile as reconciled
 from tallystick.wording import counted, one_line
 
 _REFUSALS_SHOWN: Final = 20
+_TOGETHER: Final = 200
+"""So many messages are sent at once: as long as they may be, a control socket takes them."""
 
 
 @click.command(short_help="Lay a provider's bill beside what was reported.")
@@ -116,7 +117,7 @@ def _apply(orders: Iterator[Message], count: int, store_url: str) -> int:
     done, refused = 0, []
     with asking(Place(store_url, None, None, server, key, this_user())) as ask:
         messages = with_progress(orders, count, "applying")
-        while batch := list(islice(messages, MESSAGES_MAX)):
+        while batch := list(islice(messages, _TOGETHER)):
             commands: list[Any] = [decode_command(msgspec.json.encode(message)) for message in batch]
             answers = ask(commands)
             for message, answer in zip(batch, answers, strict=True):
