@@ -1,4 +1,6 @@
-"""Where an import is reported to, or a reconciliation applied: a fleet that runs on this machine, a store that is opened for it, or a server."""
+"""Where an import is reported to, or a reconciliation applied: a fleet that runs on this machine, a store that is
+opened for it, or a server.
+"""
 
 import os
 import time

@@ -72,9 +72,9 @@ def reconcile(
             "--apply changes the books: on a terminal it asks, elsewhere --yes says that a person agreed"
         )
     with closing(Books()) as books:
-        found = _reconciled(store_url, bills, form, books)
-        # The messages are made anew each time they are needed, and not kept: there may be many.
         now = dt.datetime.now(dt.UTC)
+        found = _reconciled(store_url, bills, form, books, now)
+        # The messages are made anew each time they are needed, and not kept: there may be many.
         count = sum(1 for _ in messages_of(found, now))
         if not as_json:
             show(found)
@@ -86,9 +86,13 @@ def reconcile(
             click.echo(json_text(as_json_of(found, messages_of(found, now), applied)))
         elif applied is not None:
             click.echo(f"Done: {counted(applied, 'message')}.")
+        elif applies and count:
+            click.echo("Nothing was changed.")
 
 
-def _reconciled(store_url: str, bills: tuple[Path, ...], form: str | None, books: Books) -> Reconciliation:
+def _reconciled(
+    store_url: str, bills: tuple[Path, ...], form: str | None, books: Books, now: dt.datetime
+) -> Reconciliation:
     """What came of the bill, with the log up to its end at this moment.
 
     Raises:
@@ -101,7 +105,7 @@ def _reconciled(store_url: str, bills: tuple[Path, ...], form: str | None, books
         rules = open_ledger(store).ledger.rules
         records = with_progress(store.read(0, end), end, "reading the log")
         try:
-            return reconciled(bills, form, records, rules, books)
+            return reconciled(bills, form, records, rules, books, now)
         except BillError as error:
             raise click.ClickException(one_line(str(error))) from None
 
