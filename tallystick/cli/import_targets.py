@@ -1,4 +1,6 @@
-"""Where an import is reported to: a fleet that runs on this machine, a store that is opened for it, or a server."""
+"""Where an import is reported to, or a reconciliation applied: a fleet that runs on this machine, a store that is
+opened for it, or a server.
+"""
 
 import os
 import time
@@ -34,7 +36,7 @@ _RETRY_SECONDS: Final = 60.0
 """So long a server that is just being restarted is waited for."""
 _ANSWER_SECONDS: Final = 120.0
 """So long an array of reports may take."""
-AGAIN: Final = "import again: what is recorded already counts once"
+AGAIN: Final = "do it again: what is recorded already counts once"
 
 
 class Place(NamedTuple):
@@ -91,7 +93,7 @@ def _found(place: Place) -> Path | Store:
             return open_store(place.store_url, writer=True)
         except WriterPresent as error:
             if time.monotonic() > until:
-                text = "it has no control socket that can be reached from here: import as its user, or with --url"
+                text = "it has no control socket that can be reached from here: do it as its user, or with --url"
                 raise click.ClickException(f"{error}; {text}") from None
         time.sleep(_LOOK_SECONDS)
 
@@ -126,7 +128,7 @@ def _over(place: Path, reports: list[ReportUsage], by: str) -> list[dict[str, An
     except Unanswered as error:
         raise click.ClickException(f"{error}; {AGAIN}") from None
     if reply is None:
-        raise click.ClickException(f"the fleet was closed while the import went on; {AGAIN}")
+        raise click.ClickException(f"the fleet was closed meanwhile; {AGAIN}")
     answers = msgspec.json.decode(reply)
     return answers if isinstance(answers, list) else [answers] * len(reports)
 

@@ -18,7 +18,6 @@ from tallystick.cli.reconcile_shown import as_json_of, show, show_orders
 from tallystick.cli.send import this_user
 from tallystick.events.log.codec import decode_command
 from tallystick.events.log.restoring import open_ledger
-from tallystick.events.messages import MESSAGES_MAX
 from tallystick.reconcile.billed import BillError
 from tallystick.reconcile.books import Books
 from tallystick.reconcile.formats import FORMATS
@@ -28,6 +27,8 @@ from tallystick.reconcile.running import reconcile as reconciled
 from tallystick.wording import counted, one_line
 
 _REFUSALS_SHOWN: Final = 20
+_TOGETHER: Final = 200
+"""So many messages are sent at once: as long as they may be, a control socket takes them."""
 
 
 @click.command(short_help="Lay a provider's bill beside what was reported.")
@@ -71,9 +72,9 @@ def reconcile(
             "--apply changes the books: on a terminal it asks, elsewhere --yes says that a person agreed"
         )
     with closing(Books()) as books:
-        found = _reconciled(store_url, bills, form, books)
-        # The messages are made anew each time they are needed, and not kept: there may be many.
         now = dt.datetime.now(dt.UTC)
+        found = _reconciled(store_url, bills, form, books, now)
+        # The messages are made anew each time they are needed, and not kept: there may be many.
         count = sum(1 for _ in messages_of(found, now))
         if not as_json:
             show(found)
@@ -85,9 +86,13 @@ def reconcile(
             click.echo(json_text(as_json_of(found, messages_of(found, now), applied)))
         elif applied is not None:
             click.echo(f"Done: {counted(applied, 'message')}.")
+        elif applies and count:
+            click.echo("Nothing was changed.")
 
 
-def _reconciled(store_url: str, bills: tuple[Path, ...], form: str | None, books: Books) -> Reconciliation:
+def _reconciled(
+    store_url: str, bills: tuple[Path, ...], form: str | None, books: Books, now: dt.datetime
+) -> Reconciliation:
     """What came of the bill, with the log up to its end at this moment.
 
     Raises:
@@ -100,7 +105,7 @@ def _reconciled(store_url: str, bills: tuple[Path, ...], form: str | None, books
         rules = open_ledger(store).ledger.rules
         records = with_progress(store.read(0, end), end, "reading the log")
         try:
-            return reconciled(bills, form, records, rules, books)
+            return reconciled(bills, form, records, rules, books, now)
         except BillError as error:
             raise click.ClickException(one_line(str(error))) from None
 
@@ -116,7 +121,7 @@ def _apply(orders: Iterator[Message], count: int, store_url: str) -> int:
     done, refused = 0, []
     with asking(Place(store_url, None, None, server, key, this_user())) as ask:
         messages = with_progress(orders, count, "applying")
-        while batch := list(islice(messages, MESSAGES_MAX)):
+        while batch := list(islice(messages, _TOGETHER)):
             commands: list[Any] = [decode_command(msgspec.json.encode(message)) for message in batch]
             answers = ask(commands)
             for message, answer in zip(batch, answers, strict=True):

@@ -124,7 +124,7 @@ def _bills(status: Mapping[str, Any]) -> Iterator[str]:
         if bills:
             yield from _head(name, "gauge", text)
         for provider, bill in bills.items():
-            shown = provider.replace("\\", "\\\\").replace('"', '\\"')
+            shown = provider.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
             yield f'{name}{{provider="{shown}"}} {bill[field]}'
 
 

@@ -32,6 +32,8 @@ OPEN, DONE = 0, 1
 """Whether a row has found what it belongs to."""
 _EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _MS: Final = dt.timedelta(milliseconds=1)
+_FIRST_MS: Final = (dt.datetime.min.replace(tzinfo=dt.UTC) - _EPOCH) // _MS
+_LAST_MS: Final = (dt.datetime.max.replace(tzinfo=dt.UTC) - _EPOCH) // _MS
 _SCHEMA: Final = """
 PRAGMA synchronous = OFF; PRAGMA journal_mode = OFF; PRAGMA temp_store = FILE; PRAGMA cache_size = -32000;
 CREATE TABLE billed (
@@ -130,8 +132,8 @@ def ms_of(at: dt.datetime) -> int:
 
 
 def at_of(ms: int) -> dt.datetime:
-    """The moment of so many milliseconds since 1970."""
-    return _EPOCH + ms * _MS
+    """The moment of so many milliseconds since 1970; the first or the last of the calendar where it is beyond it."""
+    return _EPOCH + max(_FIRST_MS, min(ms, _LAST_MS)) * _MS
 
 
 def day_of(ms: int) -> str:

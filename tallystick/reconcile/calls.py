@@ -111,8 +111,9 @@ class Calls:
     def _name_repeats(self) -> None:
         """A call that is billed again gets a name of its own, under which it is booked, and found the next time."""
         self._books.run(
-            "UPDATE billed SET call = call || '/' || n FROM (SELECT id AS other, row_number() OVER (PARTITION BY call"
-            " ORDER BY id) AS n FROM billed WHERE ended IS NULL AND call IS NOT NULL) WHERE id = other AND n > 1"
+            "UPDATE billed SET call = substr(call, 1, 110) || '/' || n FROM (SELECT id AS other, row_number() OVER"
+            " (PARTITION BY call ORDER BY id) AS n FROM billed WHERE ended IS NULL AND call IS NOT NULL)"
+            " WHERE id = other AND n > 1"
         )
 
     def _offset(self) -> int:

@@ -1,16 +1,21 @@
 """A reconciliation from its files and its log to what was found: the steps in their order."""
 
+import datetime as dt
 import hashlib
+import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from tallystick.config.kinds import NAME_MAX
+from tallystick.config.spelling import repaired
 from tallystick.events.log.store import Record
+from tallystick.events.state.accounts import RESERVED_NAMES
 from tallystick.events.state.rules import Rules
 from tallystick.importing.notes import Notes
 from tallystick.projections.reports.focus import NO_MODEL
 from tallystick.reconcile.billed import BilledRow, BillError, Other
-from tallystick.reconcile.books import NOT_REPORTED, UNKNOWN, Books, day_of
+from tallystick.reconcile.books import NOT_REPORTED, UNKNOWN, Books, at_of, day_of, ms_of
 from tallystick.reconcile.calls import Calls
 from tallystick.reconcile.causes import Prices
 from tallystick.reconcile.formats import read_bill
@@ -20,9 +25,10 @@ from tallystick.reconcile.zones import shown_offset
 
 AGAIN: Final = 3
 """On so many days, or in so many bills, an agent has fallen short again and again."""
+_AHEAD: Final = dt.timedelta(days=1)
+"""So far ahead may a day begin in another zone."""
 _SELLERS: Final = frozenset({"openai", "anthropic"})
 """Whose own bills list all that their models were used for; those of routers list what went through them."""
-_NAME_MAX: Final = 128
 
 
 class Sum(NamedTuple):
@@ -76,15 +82,26 @@ class Reconciliation(NamedTuple):
 
 
 def reconcile(
-    files: Sequence[Path], form: str | None, records: Iterable[Record], rules: Rules, books: Books
+    files: Sequence[Path], form: str | None, records: Iterable[Record], rules: Rules, books: Books, now: dt.datetime
 ) -> Reconciliation:
     """Lay the bill in these files beside what the records say; ``form`` is the format, which is found otherwise.
 
     Raises:
-        BillError: a file cannot be read as a bill, or bills nothing.
+        BillError: a file cannot be read as a bill, bills nothing, or what has not begun yet.
         BrokenChain: a record cannot be read.
         OSError: a file cannot be read.
     """
+    try:
+        return _reconcile(files, form, records, rules, books, now)
+    except sqlite3.Error as error:
+        raise BillError(
+            f"{files[0].name}: what it comes to cannot be added up, or kept on the disk: {error}"
+        ) from error
+
+
+def _reconcile(
+    files: Sequence[Path], form: str | None, records: Iterable[Record], rules: Rules, books: Books, now: dt.datetime
+) -> Reconciliation:
     prices = Prices(rules)
     # 1. The bill, so that it is known what it is of.
     others: dict[str, int] = {}
@@ -92,6 +109,10 @@ def reconcile(
     formats = [_read(file, form, rules, (books, others, notes)) for file in files]
     if not books.one("SELECT count(*) FROM billed"):
         raise BillError(f"{files[0].name}: found no line that bills usage, allowed is a bill of usage")
+    newest = books.one("SELECT max(began) FROM billed")
+    if newest > ms_of(now + _AHEAD):
+        began = at_of(newest).isoformat(timespec="minutes")
+        raise BillError(f"{files[0].name}: found a span that begins at {began}, allowed are those that have begun")
     # 2. What was reported, and which of it the bill speaks of.
     usage = ReportedUsage(books, rules.model_name)
     usage.read(records)
@@ -135,12 +156,20 @@ def _read(file: Path, form: str | None, rules: Rules, into: tuple[Books, dict[st
             if isinstance(row, Other):
                 others[row.kind] = others.get(row.kind, 0) + row.cost
             else:
-                yield row, None if row.model is None else rules.model_name(row.model)
+                named = _named(row)
+                yield named, None if named.model is None else rules.model_name(named.model)
 
     books.run("BEGIN")
     books.add_billed(usage())
     books.run("COMMIT")
     return found
+
+
+def _named(row: BilledRow) -> BilledRow:
+    """A line with names as the log keeps names."""
+    texts = {name: getattr(row, name) for name in ("provider", "model", "key", "agent", "item")}
+    names = {name: text and repaired(text[:NAME_MAX]) for name, text in texts.items()}
+    return row._replace(**{**names, "agent": None if names["agent"] in RESERVED_NAMES else names["agent"]})
 
 
 def _leave_out_others(books: Books, prices: Prices) -> None:
@@ -169,7 +198,7 @@ def _digest(files: Sequence[Path]) -> str:
 
 def _provider(books: Books) -> str:
     names = [row[0] for row in books.all("SELECT DISTINCT provider FROM billed ORDER BY provider")]
-    return "+".join(names)[:_NAME_MAX]
+    return "+".join(names)[:NAME_MAX]
 
 
 def _totals(books: Books) -> tuple[int, int, int]:

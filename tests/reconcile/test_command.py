@@ -198,6 +198,10 @@ BAD = {
         "ChargePeriodEnd: found '2026-03-03T00:00:00Z', allowed is a time after ChargePeriodStart",
     ),
     "a cost in FOCUS that is none": (as_csv([{**FOCUS, "BilledCost": "one"}]), "BilledCost: found 'one', allowed is"),
+    "what has not begun": (
+        as_csv([{**FOCUS, "ChargePeriodStart": "9999-12-30T00:00:00Z", "ChargePeriodEnd": "9999-12-31T23:59:59Z"}]),
+        "found a span that begins at 9999-12-30T00:00+00:00, allowed are those that have begun",
+    ),
     "JSON that is cut off": (with_results(output_tokens=1)[:-9], "bad"),
 }
 
@@ -248,3 +252,48 @@ def test_reports_that_cannot_be_corrected_are_named_and_left(run: Run, tmp_path:
             assert "ok" in fleet.ask({"type": "ReportUsage", "agent": "a", "model": "m", **used})
     told = found(run, "--bill", "bill.csv")
     assert differs(told)
+
+
+ODD = {
+    "long names": {"SkuId": "m" * 300, "x_Agent": "a" * 300, "ProviderName": "p" * 300},
+    "names of the fleet": {"SkuId": "m", "x_Agent": "pool"},
+    "names that are no text": {"SkuId": " \u200bm\u202e ", "x_Agent": "\x07", "ProviderName": "a\nb"},
+    "names of other tables": {"SkuId": "m'; DROP TABLE billed; --", "x_Agent": '"'},
+    "a month": {"ChargePeriodStart": "2026-02-01T00:00:00Z", "ChargePeriodEnd": "2026-03-01T00:00:00Z", "SkuId": "m"},
+    "no model": {"SkuId": "", "ChargeDescription": "web searches"},
+    "parts of a nano-dollar": {"BilledCost": "0.0000000014", "SkuId": "m"},
+}
+
+
+@pytest.mark.parametrize("case", ODD)
+def test_whatever_a_bill_says_can_be_applied_once_and_matches_then(run: Run, tmp_path: Path, case: str) -> None:
+    row = {**FOCUS, "ChargeCategory": "Usage", "ConsumedQuantity": "70", "ConsumedUnit": "Tokens", "x_Agent": ""}
+    (tmp_path / "bill.csv").write_text(as_csv([{**row, **ODD[case]}]), encoding="utf-8", newline="")
+    with Fleet.open(f"sqlite:///{tmp_path}/tallystick.db") as fleet:
+        fleet.ask({"type": "ReportUsage", "agent": "a", "model": "other", "usage": {"tokens": 1}})
+    told = found(run, "--bill", "bill.csv", "--apply", "--yes")
+    assert (told["applied"], told["sums"][0]["status"]) == (2, "billed_not_reported")
+    again = found(run, "--bill", "bill.csv", "--apply", "--yes")
+    assert (again["applied"], differs(again)) == (None, False)
+
+
+def test_sums_beyond_all_are_an_error_and_no_traceback(run: Run, tmp_path: Path) -> None:
+    rows = [{**FOCUS, "BilledCost": "9223372036", "SkuId": "m"} for _ in range(3)]
+    (tmp_path / "bill.csv").write_text(as_csv(rows), encoding="utf-8", newline="")
+    with Fleet.open(f"sqlite:///{tmp_path}/tallystick.db") as fleet:
+        fleet.ask({"type": "ReportUsage", "agent": "a", "model": "other", "usage": {"tokens": 1}})
+    result = run("reconcile", "--bill", "bill.csv")
+    assert result.exit_code == 1
+    assert "cannot be added up" in result.stderr
+
+
+def test_an_agent_that_fell_short_in_earlier_bills_does_so_again_and_again(run: Run, bill: str, tmp_path: Path) -> None:
+    [short] = found(run, "--bill", bill)["short"]
+    assert (short["bills_before"], short["again"]) == (0, False)
+    for number in (1, 2):
+        kept = {"bill": f"b-{number}", "provider": "openrouter", "first_day": "2026-09-01", "last_day": "2026-09-30"}
+        kept |= {"billed_usd": 1, "explained_usd": 1, "reported_usd": 0, "short": [short["agent"]]}  # type: ignore[dict-item]
+        assert run("send", json.dumps({"type": "RecordReconciliation", **kept})).exit_code == 0
+    [short] = found(run, "--bill", bill)["short"]
+    assert (short["bills_before"], short["again"]) == (2, True)
+    assert "and in 2 earlier bills, again and again" in run("reconcile", "--bill", bill).stdout

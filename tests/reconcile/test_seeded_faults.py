@@ -38,7 +38,7 @@ class Fleets:
     @contextmanager
     def reconciled(self) -> Iterator[Reconciliation]:
         with closing(Books()) as books:
-            yield reconcile(self.files, None, self.store.read(), RULES, books)
+            yield reconcile(self.files, None, self.store.read(), RULES, books, NOW)
 
     def apply(self) -> int:
         """Do what is to be done; how many messages that took."""
