@@ -5,7 +5,7 @@ import hashlib
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from tallystick.config.kinds import NAME_MAX
 from tallystick.config.spelling import repaired
@@ -168,7 +168,7 @@ def _read(file: Path, form: str | None, rules: Rules, into: tuple[Books, dict[st
 def _named(row: BilledRow) -> BilledRow:
     """A line with names as the log keeps names."""
     texts = {name: getattr(row, name) for name in ("provider", "model", "key", "agent", "item")}
-    names = {name: text and repaired(text[:NAME_MAX]) for name, text in texts.items()}
+    names: dict[str, Any] = {name: text and repaired(text[:NAME_MAX]) for name, text in texts.items()}
     return row._replace(**{**names, "agent": None if names["agent"] in RESERVED_NAMES else names["agent"]})
 
 
