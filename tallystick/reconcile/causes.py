@@ -30,6 +30,18 @@ class Prices:
     def __init__(self, rules: Rules) -> None:
         self._rules = rules
         self._providers: dict[str, str | None] = {}
+        self._names: dict[str, str] = {}
+
+    def one_name(self, model: str) -> str:
+        """The one name of a model, however bills and reports write it: that of the price that it has, so that a name
+        with the date of its version is the one without, where both cost the same; else as limits know it.
+        """
+        if model not in self._names:
+            name, provider = self._rules.catalogued.get(model, (model, None))
+            found = self._rules.find_price(name, provider)
+            known = None if found is None or found.written else self._rules.prices.label(found)
+            self._names[model] = known or self._rules.model_name(model)
+        return self._names[model]
 
     def quote(self, model: str | None, parts: Parts, *, several: bool = True) -> int | None:
         """Nano-dollars of these tokens; None where the model has no price. ``several``: they are of many requests."""

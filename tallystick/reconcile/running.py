@@ -5,7 +5,7 @@ import hashlib
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from tallystick.config.kinds import NAME_MAX
 from tallystick.config.spelling import repaired
@@ -106,7 +106,7 @@ def _reconcile(
     # 1. The bill, so that it is known what it is of.
     others: dict[str, int] = {}
     notes = Notes()
-    formats = [_read(file, form, rules, (books, others, notes)) for file in files]
+    formats = [_read(file, form, prices, (books, others, notes)) for file in files]
     if not books.one("SELECT count(*) FROM billed"):
         raise BillError(f"{files[0].name}: found no line that bills usage, allowed is a bill of usage")
     newest = books.one("SELECT max(began) FROM billed")
@@ -114,7 +114,7 @@ def _reconcile(
         began = at_of(newest).isoformat(timespec="minutes")
         raise BillError(f"{files[0].name}: found a span that begins at {began}, allowed are those that have begun")
     # 2. What was reported, and which of it the bill speaks of.
-    usage = ReportedUsage(books, rules.model_name)
+    usage = ReportedUsage(books, prices.one_name)
     usage.read(records)
     _leave_out_others(books, prices)
     books.index()
@@ -146,7 +146,7 @@ def _reconcile(
     )
 
 
-def _read(file: Path, form: str | None, rules: Rules, into: tuple[Books, dict[str, int], Notes]) -> str:
+def _read(file: Path, form: str | None, prices: Prices, into: tuple[Books, dict[str, int], Notes]) -> str:
     """Put the lines of a file into the books, and other charges beside them; the name of its format."""
     books, others, notes = into
     found, rows = read_bill(file, form, notes)
@@ -157,7 +157,7 @@ def _read(file: Path, form: str | None, rules: Rules, into: tuple[Books, dict[st
                 others[row.kind] = others.get(row.kind, 0) + row.cost
             else:
                 named = _named(row)
-                yield named, None if named.model is None else rules.model_name(named.model)
+                yield named, None if named.model is None else prices.one_name(named.model)
 
     books.run("BEGIN")
     books.add_billed(usage())
@@ -168,7 +168,7 @@ def _read(file: Path, form: str | None, rules: Rules, into: tuple[Books, dict[st
 def _named(row: BilledRow) -> BilledRow:
     """A line with names as the log keeps names."""
     texts = {name: getattr(row, name) for name in ("provider", "model", "key", "agent", "item")}
-    names = {name: text and repaired(text[:NAME_MAX]) for name, text in texts.items()}
+    names: dict[str, Any] = {name: text and repaired(text[:NAME_MAX]) for name, text in texts.items()}
     return row._replace(**{**names, "agent": None if names["agent"] in RESERVED_NAMES else names["agent"]})
 
 

@@ -3,6 +3,7 @@
 import datetime as dt
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -122,6 +123,27 @@ def test_calls_without_an_id_in_common_are_found_by_their_figures() -> None:
         assert made.cost() == {(): dollars(sum(call.cost for call in world.billed))}
         assert made.apply() == 0
         made.fleet.close()
+
+
+SPELLINGS = [
+    ("gpt-4o-2024-08-06", "gpt-4o"),
+    ("claude-sonnet-4-5-20250929", "claude-sonnet-4-5"),
+    ("anthropic/claude-haiku-4.5", "claude-haiku-4-5-20251001"),
+]
+
+
+@pytest.mark.parametrize(("billed", "reported"), SPELLINGS)
+def test_a_model_is_the_same_however_its_name_is_written(billed: str, reported: str) -> None:
+    world = seeded(5, "openai", (), calls_each=1)
+    model = world.billed[0].model
+    world.billed = [replace(call, model=billed) for call in world.billed if call.model == model]
+    world.reported = [replace(call, model=reported) for call in world.reported if call.model == model]
+    for form in ("openai", "openrouter"):
+        with TemporaryDirectory() as folder:
+            made = Fleets(Path(folder), form, world)
+            with made.reconciled() as found:
+                assert [(one.status, one.cause) for one in found.sums] == [(MATCHED, "")]
+            made.fleet.close()
 
 
 def test_the_models_of_the_books_are_those_of_the_bill() -> None:

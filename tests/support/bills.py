@@ -23,6 +23,12 @@ from tallystick.reconcile.causes import Prices
 
 FIRST = dt.datetime(2026, 10, 5, tzinfo=dt.UTC)
 MODELS = {"openai": ("gpt-4o", "gpt-4.1-mini"), "anthropic": ("claude-sonnet-4-5", "claude-haiku-4-5")}
+SUCCESSORS = {
+    "gpt-4o": "gpt-5",
+    "gpt-4.1-mini": "gpt-5-mini",
+    "claude-sonnet-4-5": "claude-opus-4-1",
+    "claude-haiku-4-5": "a-model-without-a-price",
+}
 AGENTS = ("ann", "bob", "cid")
 KINDS = ("price", "cache", "renamed", "late", "duplicated", "never_billed", "never_reported", "time_zone")
 RULES = Rules(Config(), PriceList({}, published_prices(FIRST.date())))
@@ -128,7 +134,7 @@ def _changed(call: Call, kind: str) -> Call:
             fresh = Parts(call.parts.fresh + call.parts.cached, 0, *call.parts[2:])
             return replace(call, cost=cost_of(call.model, fresh))
         case "renamed":
-            return replace(call, model=f"{call.model}-next", cost=call.cost * 11 // 10)
+            return replace(call, model=SUCCESSORS[call.model], cost=call.cost * 11 // 10)
     return replace(call, at=call.at + dt.timedelta(days=1))
 
 

@@ -4,6 +4,7 @@
 command has an id, and a hold is named by the id of its `Reserve`, so that a list means the same wherever it is run.
 """
 
+import datetime as dt
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 from random import Random
@@ -181,6 +182,11 @@ def _operate(dice: Random, seen: Seen) -> c.Command:
             return c.ReleaseReserve(reason="a test")
         case 3:
             return c.LoadConfig(config=configuration(dice))
+        case 7:
+            day = dt.date(2026, 3, dice.randint(1, 9))
+            amounts = dict.fromkeys(("billed_usd", "explained_usd", "reported_usd"), dice.choice(DOLLARS))
+            provider, bill = dice.choice(("openai", "anthropic")), dice.choice(("b-1", "b-2"))
+            return c.RecordReconciliation(bill=bill, provider=provider, first_day=day, last_day=day, **amounts)
         case 4:
             return p.LoadPrices(prices=dice.choice((_PRICES, {}, {"x": {"input": -1}})))
         case _:
