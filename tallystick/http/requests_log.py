@@ -100,7 +100,7 @@ class RequestsLog:
         async def sending(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status = int(message["status"])
             await send(message)
 
         self._measures.in_progress += 1

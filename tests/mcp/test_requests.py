@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.types import ASGIApp
+from structlog.testing import capture_logs
 
 from tallystick.actors.runtime import intake
 from tallystick.events.catalog import RequestRefused
@@ -60,9 +61,11 @@ def served() -> Iterator[Served]:
 
 def test_a_call_needs_no_session_before_it(served: Served) -> None:
     for version in VERSIONS.values():
-        answer = served.tool("GetGlobalStatus", {"limit": 0}, version)
+        with capture_logs() as lines:
+            answer = served.tool("GetGlobalStatus", {"limit": 0}, version)
         assert (answer.status, answer.json["result"]["isError"]) == (200, False)
         assert "mcp-session-id" not in answer.headers
+        assert [(line["path"], repr(line["status"])) for line in lines if "status" in line] == [("/mcp", "200")]
 
 
 @pytest.mark.parametrize("version", VERSIONS.values(), ids=VERSIONS)
