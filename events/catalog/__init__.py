@@ -126,6 +126,9 @@ from tallystick.events.catalog.delegation import ParentAnswered as ParentAnswere
 from tallystick.events.catalog.delegation import RangeReported as RangeReported
 from tallystick.events.catalog.delegation import ReturnAsked as ReturnAsked
 
+# isort: split
+from tallystick.events.catalog.bills import BillReconciled as BillReconciled
+
 CATALOG: tuple[type[Event], ...] = tuple(
     kind for cls in Event.__subclasses__() for kind in (cls, *cls.__subclasses__())
 )

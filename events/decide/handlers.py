@@ -7,6 +7,7 @@ from tallystick.events import messages as c
 from tallystick.events.decide import (
     alerts,
     allocate,
+    bills,
     breaker,
     corrections,
     delegation,
@@ -76,6 +77,7 @@ HANDLERS: Mapping[type[c.Command], Callable[[Turn, Any], Any]] = {
     c.AcceptClock: opening.accept_clock,
     p.ApplyCorrection: corrections.correct_usage,
     p.ApplySource: repeats.apply_source,
+    c.RecordReconciliation: bills.record_reconciliation,
     c.LoadConfig: operate.load_config,
     p.LoadPrices: operate.load_prices,
     p.AdoptRules: operate.adopt_rules,

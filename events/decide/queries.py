@@ -6,6 +6,7 @@ from tallystick.config.amounts import COST, DIMENSIONS, EDGE_NAMES, NOTHING, TOK
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.decide.answers import enforcement, status
+from tallystick.events.decide.bills import bill_statuses
 from tallystick.events.decide.fleet_response import pressure
 from tallystick.events.decide.own_limits import ratio
 from tallystick.events.decide.refusals import unknown_agent
@@ -56,6 +57,7 @@ def get_global_status(turn: Turn, command: c.GetGlobalStatus) -> GlobalStatus:
         given_up=list(ledger.given_up),
         clock_apart_seconds=ledger.clock_apart_ms // 1000,
         delegation=_delegation(ledger),
+        bills=bill_statuses(ledger.bills),
     )
 
 

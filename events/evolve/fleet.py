@@ -8,6 +8,7 @@ from tallystick.events import catalog as e
 from tallystick.events.evolve import charged, day
 from tallystick.events.evolve.tasks import relevel, resume_leases
 from tallystick.events.state import outbox
+from tallystick.events.state.bills import Bill, put_bill
 from tallystick.events.state.holds import move_expiries
 from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.task_rules import priorities_of
@@ -51,6 +52,17 @@ def load_prices(ledger: Ledger, event: e.PricesLoaded) -> None:
     """A price list is in force; missing prices are pointed out again."""
     ledger.rules = ledger.rules.with_prices(prices_from_mapping(event.prices, event.published))
     ledger.unpriced = {}
+
+
+def keep_bill(ledger: Ledger, event: e.BillReconciled) -> None:
+    """What came of a bill is known; nothing else follows from it."""
+    put_bill(ledger.bills, event.provider, bill_of(event))
+
+
+def bill_of(event: e.BillReconciled) -> Bill:
+    """A bill as the state keeps it."""
+    figures = (event.billed_nanos, event.explained_nanos, event.reported_nanos)
+    return Bill(event.bill, event.first_day, event.last_day, *figures)
 
 
 def open_again(ledger: Ledger, event: e.FleetOpened) -> None:

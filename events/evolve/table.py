@@ -123,6 +123,8 @@ STEPS: Mapping[type[e.Event], tuple[Step, ...]] = {
     e.RangeReported: (delegation.report_range,),
     e.ParentAnswered: (delegation.hear_parent,),
     e.DelegationEnded: (delegation.end,),
+    # --- bills ---
+    e.BillReconciled: (fleet.keep_bill,),
     # --- forecasts ---
     e.ForecastMade: (forecasts.keep_forecast,),
     e.ForecastScored: (forecasts.score_forecast,),

@@ -23,6 +23,7 @@ from tallystick.events.evolve.limits import recount
 from tallystick.events.evolve.tasks import relevel
 from tallystick.events.log.task_snapshot import PackedTasks, kept, pack, unpack
 from tallystick.events.state.accounts import ROOT, Account, Closed, EndedHold, Hold
+from tallystick.events.state.bills import Bill
 from tallystick.events.state.charged import Charged
 from tallystick.events.state.day import Day
 from tallystick.events.state.delegation import Child, Delegation
@@ -39,7 +40,7 @@ from tallystick.events.state.outputs import Outputs
 from tallystick.events.state.rules import Rules
 from tallystick.events.state.slot_time import SlotTimes
 
-FORMAT = 21
+FORMAT = 22
 """Raised whenever what follows changes its meaning; a snapshot of another format is ignored."""
 
 
@@ -97,6 +98,7 @@ class _State(msgspec.Struct):
     delegated: dict[str, Child]
     delegation: Delegation | None
     stopped_above: str | None
+    bills: list[tuple[str, Bill]]
 
 
 _kept_account, _kept_hold = kept(Account), kept(Hold)
@@ -167,6 +169,7 @@ def dump(ledger: Ledger) -> bytes:
             delegated=ledger.delegated,
             delegation=ledger.delegation,
             stopped_above=ledger.stopped_above,
+            bills=list(ledger.bills.items()),
         )
     )
 
@@ -221,6 +224,7 @@ def load(snapshot: bytes) -> Ledger | None:
     ledger.slot_times, ledger.charged = SlotTimes.load(state.slot_times), Charged.load(state.charged)
     ledger.done = state.done
     ledger.outputs = Outputs.load(state.outputs)
+    ledger.bills = dict(state.bills)
     ledger.opened_at, ledger.clock_apart_ms = state.opened_at, state.clock_apart_ms
     ledger.period_began, ledger.period_began_at = state.period_began, state.period_began_at
     ledger.corrections, ledger.keys = dict(state.corrections), Keys.load(state.keys)

@@ -34,6 +34,7 @@ from tallystick.events.messages.operate import LoadConfig as LoadConfig
 from tallystick.events.messages.operate import MaxChange as MaxChange
 from tallystick.events.messages.operate import OverridePriority as OverridePriority
 from tallystick.events.messages.operate import PauseAll as PauseAll
+from tallystick.events.messages.operate import RecordReconciliation as RecordReconciliation
 from tallystick.events.messages.operate import ReleaseReserve as ReleaseReserve
 from tallystick.events.messages.operate import ResetBreaker as ResetBreaker
 from tallystick.events.messages.operate import ResumeAll as ResumeAll
@@ -106,6 +107,7 @@ WIRE: tuple[type[Command], ...] = (
     ReleaseReserve,
     AcceptClock,
     CorrectUsage,
+    RecordReconciliation,
     LoadConfig,
     CreateKey,
     RevokeKey,

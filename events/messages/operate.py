@@ -1,5 +1,6 @@
 """An operator's orders to the whole fleet."""
 
+import datetime as dt
 from decimal import Decimal
 from typing import Annotated, Any, ClassVar
 
@@ -109,6 +110,23 @@ class CorrectUsage(Command):
     audio_input_tokens: Count = None
     audio_output_tokens: Count = None
     requests: int | None = None
+
+
+class RecordReconciliation(Command):
+    """Keep what came of a provider's ``bill`` (a digest of it) beside the reports: of the days from ``first_day`` to
+    ``last_day``, what was billed, how much of that is explained, and how much agents had reported by themselves.
+    ``short`` are the agents that had reported less than was billed. The same bill is kept once.
+    """
+
+    group: ClassVar[str] = "operate"
+    bill: Name
+    provider: Name
+    first_day: dt.date
+    last_day: dt.date
+    billed_usd: Decimal
+    explained_usd: Decimal
+    reported_usd: Decimal
+    short: Annotated[list[Name], msgspec.Meta(max_length=1_000)] = msgspec.field(default_factory=list)
 
 
 class AcceptClock(Command):

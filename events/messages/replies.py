@@ -9,6 +9,7 @@ import msgspec
 
 from tallystick.config.amounts import Triple, dollars, seconds
 from tallystick.config.remarks import Remark
+from tallystick.events.messages.bill_status import BillStatus
 
 Number = int | float
 
@@ -267,6 +268,8 @@ class GlobalStatus(Reply):
     clock_apart_seconds: int = 0
     delegation: DelegationStatus | None = None
     """Where its total is an account of another fleet."""
+    bills: dict[str, BillStatus] | None = None
+    """By provider, what came of the newest bill that was reconciled."""
 
 
 class Overrides(Reply):

@@ -18,6 +18,7 @@ from tallystick.events.catalog.event import EPOCH
 from tallystick.events.catalog.rules_version import FIRST_RULES
 from tallystick.events.state.accounts import Account, Balances, Closed, EndedHold
 from tallystick.events.state.agent_leases import AgentLeases
+from tallystick.events.state.bills import Bills
 from tallystick.events.state.calendar import NEVER, earlier, later
 from tallystick.events.state.charged import Charged
 from tallystick.events.state.commitments import Commitments
@@ -121,6 +122,8 @@ class Ledger(Balances):
         """
         self.below: tuple[int, dict[str, Any]] = (0, {})
         """The position at which subtrees were last asked for, and what was found of them (`decide.subtree`)."""
+        self.bills: Bills = {}
+        """By provider, what came of the newest bill that was reconciled. No decision reads it."""
         self.leases, self.outputs, self.keys = AgentLeases(), Outputs(), Keys()
         self.auto_accounts, self.without_budget = 0, 0
         """How many of the open accounts have opened by themselves, and how many carve nothing out."""

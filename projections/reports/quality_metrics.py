@@ -8,6 +8,8 @@ import msgspec
 
 from tallystick.config.amounts import EDGE_NAMES
 from tallystick.events.decide.answers import stamp
+from tallystick.events.decide.bills import bill_statuses
+from tallystick.events.messages.bill_status import BillStatus
 from tallystick.projections.reports.status import Status
 from tallystick.projections.reports.utilization import Measure, Quality
 from tallystick.projections.store.view_store import ViewStore
@@ -78,7 +80,8 @@ class Starts(msgspec.Struct, frozen=True):
 class Metrics(msgspec.Struct, frozen=True):
     """All metrics at a position of the log.
 
-    ``coverage`` is usage recorded / usage on the provider's bill: null until a bill is imported.
+    ``coverage`` is what is explained of what was billed, over the newest bill of each provider, to 6 places, rounded
+    down: null until one was reconciled. ``bills`` are these bills.
     """
 
     position: int
@@ -91,6 +94,7 @@ class Metrics(msgspec.Struct, frozen=True):
     forecasts: dict[str, Accuracy]
     coverage: float | None
     expected_starts: Starts
+    bills: dict[str, BillStatus]
 
 
 def metrics_of(views: ViewStore) -> Metrics:
@@ -119,8 +123,9 @@ def metrics(fleet: FleetRow, quality: Quality, stages: Iterable[StageRow], tasks
         forecast_accuracy_aim=ACCURACY_AIM,
         interval_coverage_aim=COVERAGE_AIM,
         forecasts=_accuracies(by_dimension),
-        coverage=None,
+        coverage=_coverage(fleet),
         expected_starts=_starts(tasks),
+        bills=bill_statuses(fleet.bills) or {},
     )
 
 
@@ -135,6 +140,14 @@ def _starts(tasks: Iterable[TaskRow]) -> Starts:
         within=round(within / len(errors_ms), 6) if errors_ms else None,
         median_error_minutes=round(median(errors_ms) / _MS_PER_MINUTE, 2) if errors_ms else None,
     )
+
+
+def _coverage(fleet: FleetRow) -> float | None:
+    """What is explained of all that was billed."""
+    billed = sum(bill.billed for bill in fleet.bills.values())
+    if not fleet.bills:
+        return None
+    return sum(bill.explained for bill in fleet.bills.values()) * 10**6 // billed / 10**6 if billed else 1.0
 
 
 def _aimed(measure: Measure, aim: float | None) -> Aimed:

@@ -126,6 +126,7 @@ def _ledger_of(row: FleetRow) -> Ledger:
             ledger.delegation = Delegation(settings.account, granted=granted, returned=back, booked=row.booked)
     restore_root(ledger, row)
     ledger.position, ledger.now = row.position, row.at
+    ledger.bills = dict(row.bills)
     ledger.clock_apart_ms = row.clock_apart_ms
     ledger.response, ledger.paused = e.RESPONSES.index(row.response), row.paused
     ledger.given_up, ledger.stopped_above = row.given_up, row.stopped_above

@@ -11,7 +11,9 @@ from tallystick.config.prices import from_mapping as prices_from_mapping
 from tallystick.events import catalog as e
 from tallystick.events.catalog.event import EPOCH
 from tallystick.events.catalog.rules_version import FIRST_RULES, check_known
+from tallystick.events.evolve.fleet import bill_of
 from tallystick.events.state.accounts import Balances
+from tallystick.events.state.bills import Bills, put_bill
 from tallystick.events.state.delegation import ENDED, NOT_ASKED
 from tallystick.events.state.money import ZERO, Money, less, limited, minus, money, plus
 from tallystick.projections.views.view import Changes, Look, Row, Steps, encode, moved, within
@@ -73,6 +75,8 @@ class FleetRow(msgspec.Struct, kw_only=True, gc=False):
     """The holds that were learned from earlier outputs and are settled."""
     estimated_over: int = 0
     """Those of them that used more tokens than was held."""
+    bills: Bills = {}
+    """By provider, what came of the newest bill that was reconciled."""
 
     @property
     def why_paused(self) -> str:
@@ -94,7 +98,7 @@ class FleetView:
     """Folds the fleet's row."""
 
     name = "fleet"
-    version = 7
+    version = 8
 
     def __init__(self, balances: Balances, look: Look) -> None:
         self._balances = balances
@@ -230,6 +234,9 @@ class FleetView:
         self._row.config = event.config
         self._row.rules = max(self._row.rules, event.rules)
 
+    def _bill(self, event: e.BillReconciled) -> None:
+        put_bill(self._row.bills, event.provider, bill_of(event))
+
     def _adopted(self, event: e.RulesAdopted) -> None:
         self._row.rules = max(self._row.rules, event.rules)
 
@@ -266,6 +273,7 @@ class FleetView:
         e.ConfigLoaded: _configured,
         e.RulesAdopted: _adopted,
         e.PricesLoaded: _priced,
+        e.BillReconciled: _bill,
     }
 
 

@@ -1,4 +1,6 @@
-"""Where an import is reported to: a fleet that runs on this machine, a store that is opened for it, or a server."""
+"""Where an import is reported to, or a reconciliation applied: a fleet that runs on this machine, a store that is
+opened for it, or a server.
+"""
 
 import os
 import time
@@ -12,8 +14,11 @@ import msgspec
 
 from tallystick.actors.errors import NOT_NOW, Unanswered
 from tallystick.actors.runtime.control_client import ask
+from tallystick.actors.runtime.control_connection import digest_of
+from tallystick.actors.runtime.control_peer import own_peer
 from tallystick.actors.runtime.control_place import places_of
 from tallystick.actors.runtime.control_socket import is_live
+from tallystick.actors.runtime.intake import Asker
 from tallystick.cli.common import settings_for
 from tallystick.events.log.codec import encode_command
 from tallystick.events.log.store import Store, WriterPresent, open_store
@@ -31,7 +36,7 @@ _RETRY_SECONDS: Final = 60.0
 """So long a server that is just being restarted is waited for."""
 _ANSWER_SECONDS: Final = 120.0
 """So long an array of reports may take."""
-AGAIN: Final = "import again: what is recorded already counts once"
+AGAIN: Final = "do it again: what is recorded already counts once"
 
 
 class Place(NamedTuple):
@@ -68,8 +73,9 @@ def asking(place: Place) -> Iterator[Ask]:
     except BaseException:
         found.close()
         raise
+    asker = Asker(own_peer().encoded(), digest_of(os.environ.get(_OPERATOR_KEY) or None))
     with Fleet.open(found, settings.config, settings.prices, by=place.by) as fleet:
-        yield lambda reports: _until_decided(lambda: fleet.ask(reports, place.by, _ANSWER_SECONDS))
+        yield lambda reports: _until_decided(lambda: fleet.ask(reports, place.by, _ANSWER_SECONDS, asker=asker))
 
 
 def _found(place: Place) -> Path | Store:
@@ -87,7 +93,7 @@ def _found(place: Place) -> Path | Store:
             return open_store(place.store_url, writer=True)
         except WriterPresent as error:
             if time.monotonic() > until:
-                text = "it has no control socket that can be reached from here: import as its user, or with --url"
+                text = "it has no control socket that can be reached from here: do it as its user, or with --url"
                 raise click.ClickException(f"{error}; {text}") from None
         time.sleep(_LOOK_SECONDS)
 
@@ -122,7 +128,7 @@ def _over(place: Path, reports: list[ReportUsage], by: str) -> list[dict[str, An
     except Unanswered as error:
         raise click.ClickException(f"{error}; {AGAIN}") from None
     if reply is None:
-        raise click.ClickException(f"the fleet was closed while the import went on; {AGAIN}")
+        raise click.ClickException(f"the fleet was closed meanwhile; {AGAIN}")
     answers = msgspec.json.decode(reply)
     return answers if isinstance(answers, list) else [answers] * len(reports)
 

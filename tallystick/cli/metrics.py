@@ -73,6 +73,11 @@ def metrics(store_url: str, at: Moment | None, as_json: bool, write: bool) -> No
         return
     screen = console()
     screen.print(_spread(found))
+    for provider, bill in found.bills.items():
+        screen.print(
+            f"Bill of {one_line(provider)} from {bill.first_day} to {bill.last_day}: ${bill.billed_usd},"
+            f" {percent(bill.coverage)} explained, {percent(bill.reported)} reported by agents."
+        )
     for name, word in DIMENSION_NAMES.items():
         if name in found.forecasts:
             screen.print(_forecasts(word, found.forecasts[name]))
@@ -164,7 +169,8 @@ def _spread(found: Metrics) -> Table:
     for title, measure in rows:
         values = (to_two_places(getattr(measure, name)) for name in DIMENSION_NAMES)
         table.add_row(title, *values, "" if measure.aim is None else f"≥ {measure.aim:.2f}")
-    table.add_row("coverage by a bill", *[NONE] * 3, "1.00")
+    of_bill = NONE if found.coverage is None else to_two_places(found.coverage)
+    table.add_row("coverage by a bill", NONE, NONE, of_bill, "1.00")
     return table
 
 

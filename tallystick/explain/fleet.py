@@ -1,6 +1,6 @@
 """Explains what concerns the whole fleet: settings, totals, pauses, the response to pressure, alerts, snapshots."""
 
-from tallystick.config.amounts import EDGE_NAMES
+from tallystick.config.amounts import EDGE_NAMES, dollars
 from tallystick.events import catalog as e
 from tallystick.events.state.ledger import Ledger
 from tallystick.explain.history import History
@@ -88,7 +88,20 @@ def _why_apart(event: e.ClockApart, ledger: Ledger, history: History) -> list[st
     return ["the time of a log never goes back: it goes on as time passes"]
 
 
+def _says_reconciled(event: e.BillReconciled, say: Style) -> str:
+    return (
+        f"the bill of {event.provider} from {event.first_day} to {event.last_day} says"
+        f" ${dollars(event.billed_nanos)}, of which ${dollars(event.explained_nanos)} is explained and agents had"
+        f" reported ${dollars(event.reported_nanos)}"
+    )
+
+
+def _why_reconciled(event: e.BillReconciled, ledger: Ledger, history: History) -> list[str]:
+    return [f"reported less than was billed: {', '.join(event.short)}"] if event.short else []
+
+
 ROWS: Rows = {
+    e.BillReconciled: Row(_says_reconciled, _why_reconciled),
     e.ConfigLoaded: Row(lambda x, say: f"a configuration came into force (sha256 {x.sha256[:16]}…)"),
     e.RulesAdopted: Row(lambda x, say: f"from here on decisions follow version {x.rules} of the rules"),
     e.PricesLoaded: Row(_says_prices),

@@ -63,6 +63,16 @@ EXAMPLES: Final[Mapping[type[c.Command], Mapping[str, Any]]] = {
     c.ApproveLimit: {"max_cost_usd": "400.00", "reason": "approved for today"},
     c.ResetBreaker: {"reason": "the cause is removed"},
     c.ReleaseReserve: {"reason": "the last day of the period"},
+    c.RecordReconciliation: {
+        "bill": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+        "provider": "openai",
+        "first_day": "2026-03-01",
+        "last_day": "2026-03-31",
+        "billed_usd": "412.50",
+        "explained_usd": "412.50",
+        "reported_usd": "409.21",
+        "short": ["worker-1"],
+    },
     c.AcceptClock: {"reason": "the clock of the machine is right"},
     c.ReleaseBudget: {"agent": "lead"},
     c.CreateKey: {

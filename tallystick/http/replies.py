@@ -5,6 +5,7 @@ from typing import Final
 
 from tallystick.events import messages as c
 from tallystick.events.messages import access_replies as a
+from tallystick.events.messages import bill_replies as b
 from tallystick.events.messages import limit_replies as l
 from tallystick.events.messages import release_replies as e
 from tallystick.events.messages import replies as r
@@ -52,6 +53,7 @@ REPLIES: Final[Mapping[type[c.Command], tuple[type, ...]]] = {
     c.ReleaseReserve: (r.Totals,),
     c.AcceptClock: (r.Totals,),
     c.CorrectUsage: (r.Corrected,),
+    c.RecordReconciliation: (b.Reconciled,),
     c.LoadConfig: (r.Loaded,),
     c.CreateKey: (a.KeyShown,),
     c.RevokeKey: (a.KeyShown,),

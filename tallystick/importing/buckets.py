@@ -45,6 +45,7 @@ def read(file: Opened, names: Names, read_one: Read) -> Iterator[Used]:
                     continue
                 file.notes.kinds.setdefault("usage" if used.cost is None else "costs", file.name)
                 used.file, used.line = file.name, row.line
+                used.since, used.until = bucket
                 yield used
         except Misread as error:
             file.notes.cannot_read(file.place(row.line), error)

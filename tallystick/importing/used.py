@@ -20,6 +20,7 @@ class Used(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     ``key`` is what tells it apart within an import, ``source`` under what it is recorded: of two lines with one key the
     one with more tokens counts. ``counts`` are the tokens as fields of `ReportUsage`; ``tokens`` is their sum. ``cost``
     is in ``currency``; None where the file says none. ``copied``: it stands in a conversation that repeats another one.
+    ``since`` and ``until`` are the span of a sum.
     """
 
     key: str
@@ -36,6 +37,8 @@ class Used(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     operation: str | None = None
     labels: dict[str, str] = {}
     copied: bool = False
+    since: dt.datetime | None = None
+    until: dt.datetime | None = None
     file: str = ""
     line: int = 0
 

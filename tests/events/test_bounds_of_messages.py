@@ -148,5 +148,11 @@ def test_the_lowest_and_the_highest_are_accepted_and_what_lies_beyond_is_refused
 
 def _is_about_something_else(sentence: str) -> bool:
     """It may be refused for what it asks for, and not for its size: zeros ask for nothing."""
-    others = ("nothing but zeros", "only zeros", "what the allocation limits", "`fleet` - at `$.child`")
+    others = (
+        "nothing but zeros",
+        "only zeros",
+        "what the allocation limits",
+        "at most billed_usd",
+        "`fleet` - at `$.child`",
+    )
     return any(words in sentence for words in others)

@@ -80,10 +80,14 @@ HAPPENED: list[e.Event] = [
     ),
     e.SpecialistGivenUp(specialist="tracker", reason="…"),
     e.TaskRetried(task="t", reason="…"),
+    e.BillReconciled(
+        bill="0", provider="openai", first_day="2026-03-01", last_day="2026-03-03", billed_nanos=9, explained_nanos=9,
+        reported_nanos=7,
+    ),
 ]  # fmt: skip
 
 DIGESTS = {
-    ("fleet", 7): "14651293641ebe1d",
+    ("fleet", 8): "ac29675dc88fce57",
     ("holds", 4): "8dd4f6dc7061298b",
     ("agents", 8): "3ab16c3e0ce569fe",
     ("timeline", 1): "143f39ed2aba4698",

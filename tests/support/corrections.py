@@ -82,10 +82,23 @@ def corrected_messages() -> list[tuple[dt.datetime, dict[str, Any]]]:
         (30, {"type": "ReleaseBudget", "agent": "p"}),
         (49, _correct("r-1", usage={"tokens": 1})),
         (49, _correct("r-2", usage={"tokens": 7, "time_seconds": 2})),
+        (49, _RECONCILED),
+        (49, _RECONCILED),
     ]
     return [(START + dt.timedelta(hours=hours), {"id": f"m-{n}", **message}) for n, (hours, message) in enumerate(said)]
 
 
+_RECONCILED: dict[str, Any] = {
+    "type": "RecordReconciliation",
+    "bill": "a-digest",
+    "provider": "anthropic",
+    "first_day": "2026-03-01",
+    "last_day": "2026-03-31",
+    "billed_usd": "1.5",
+    "explained_usd": "1.5",
+    "reported_usd": "1.25",
+    "short": ["p"],
+}
 _POSITIONS = {"r-1": 9, "r-2": 12, "r-3": 14, "r-4": 15, "r-5": 31}
 """Where the log of `corrected_messages` has the records of these messages."""
 
