@@ -57,7 +57,7 @@ class Transcripts:
 
     @property
     def are_written(self) -> bool:
-        """Whether there are any; a session may be told to write none."""
+        """Whether there are any; a session may be kept from writing them."""
         return any(offset for _, offset in self._read.values())
 
     def messages(self) -> list[tuple[Kind, Message]]:
