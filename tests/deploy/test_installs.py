@@ -50,6 +50,8 @@ MODULES = {
 """How the names of the modules begin that can be imported only then."""
 OF_SEVERAL = ("tallystick.cluster", "tallystick.standby")
 """Modules that need more than one extra."""
+OF_OTHERS = ("tallystick.integrations",)
+"""Modules that adapt libraries which their users have installed."""
 IMPORT_ALL = """
 import importlib, pkgutil, tallystick
 for module in pkgutil.walk_packages(tallystick.__path__, "tallystick.", onerror=lambda _: None):
@@ -127,7 +129,8 @@ def check(made: Environment, extra: str | None) -> None:
     imported = made.run(made.command(IMPORT_ALL))
     assert imported.returncode == 0, imported.stderr
     missing = set(imported.stdout.split())
-    assert not {name for name in missing if not name.startswith((*chain(*MODULES.values()), *OF_SEVERAL))}
+    assert not {name for name in missing if not name.startswith((*chain(*MODULES.values()), *OF_SEVERAL, *OF_OTHERS))}
+    assert "tallystick.integrations.calls" not in missing
     for part, modules in MODULES.items():
         is_missing = any(name.startswith(modules) for name in missing)
         assert is_missing == (part not in HAS[extra]), imported.stdout
