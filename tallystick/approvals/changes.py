@@ -1,8 +1,11 @@
 """What a link would change, as the fleet stands: asked of the fleet for each page, and once more before it is done."""
 
+import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Any, NamedTuple
+
+import msgspec
 
 from tallystick.approvals.links import Link
 from tallystick.approvals.orders import amount_of
@@ -28,8 +31,8 @@ class Change(NamedTuple):
 
     @property
     def seen(self) -> str:
-        """What a reader has seen of what changes: where that is another, the page is shown again."""
-        return "; ".join(f"{row.what}: {row.now}" for row in self.rows)
+        """A mark of what a reader has seen of what changes: where that is another, the page is shown again."""
+        return hashlib.sha256(msgspec.json.encode([(row.what, row.now) for row in self.rows])).hexdigest()[:16]
 
 
 async def change_of(link: Link, ask: Ask) -> Change:

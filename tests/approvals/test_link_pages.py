@@ -1,6 +1,7 @@
 """A link of an alert shows what it would change, and does it once, within a day; or says why it does not."""
 
 from collections.abc import Iterator
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +144,22 @@ def test_a_limit_that_is_raised_already_is_not_lowered(world: Linked) -> None:
         for answer in (await world.get(path), await world.post(path, "anything")):
             assert answer.status == 409
             assert "There is nothing to do: it is 9,000 tokens already." in words(answer)
+
+    world.run(test)
+
+
+@pytest.mark.parametrize("name", ["<img src=x onerror=alert(1)>", "\"'&</title>", "Zoë – 模型"])
+def test_a_name_is_shown_as_it_is_whatever_is_in_it(world: Linked, name: str) -> None:
+    world.ask("AllocateBudget", agent=name, budget={"tokens": 10})
+    world.ask("ReportUsage", agent=name, usage={"tokens": 10})
+    path = world.alert("budget_exhausted")[f"stop {name} and its sub-agents"]
+
+    async def test(world: Linked) -> None:
+        shown = words(await world.get(path))
+        assert f"<h1>Stop {escape(name)} and its sub-agents</h1>" in shown
+        assert "<img" not in shown
+        assert (await world.use(path)).status == 200
+        assert world.events(e.AgentStopped)[-1].agent == name
 
     world.run(test)
 
