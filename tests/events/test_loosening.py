@@ -17,6 +17,7 @@ from tests.support.core import Core
 from tests.support.messages import good
 
 NEVER = {
+    c.RecordReconciliation,
     c.AllocateBudget, c.AllocateEqual, c.AllocateProportional, c.AllocateByPriority, c.AllocateFromPool,
     c.ReportUsage, c.Reserve, c.Settle, c.CancelHold, c.Heartbeat, c.GetHolds, c.GetLimits, c.GetStatus,
     c.GetGlobalStatus, c.CheckEnforcement, c.Stop, c.Rebalance, c.BorrowFromPool, c.ReturnToPool, c.GenerateReport,
