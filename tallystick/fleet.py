@@ -39,6 +39,9 @@ class Fleet(Interface, fleet.Fleet):
         super().__init__(*opened)
         self._runner = Runner(self)
         self._link: Link | None = None
+        if self._sender is not None:
+            # Before anything is sent: alerts may wait since the fleet was closed.
+            self._sender.prepare = LinkedAlerts(self.store, self._manager.ledger).prepare
         self._webhooks = Webhooks(self.store, self.records, lambda: self.halted is not None)
 
     @classmethod
@@ -83,7 +86,6 @@ class Fleet(Interface, fleet.Fleet):
     def send_to_webhooks(self) -> None:
         """Send events to those that are configured, now or later, until this fleet is closed; where alerts go out."""
         if self._sender is not None:
-            self._sender.prepare = LinkedAlerts(self.store, self._manager.ledger).prepare
             self._followers.append(self._webhooks.follow)
             self._webhooks.begin(self.config)
 

@@ -33,7 +33,14 @@ class LinkedAlerts:
         self._store, self._ledger, self._environ = store, ledger, environ
 
     def prepare(self, send: Send) -> Notice:
-        """The alert as its recipient gets it: the same each time that it is sent."""
+        """The alert as its recipient gets it. Where its links cannot be made, it goes out without them."""
+        try:
+            return self._with_links(send)
+        except Exception:
+            log.exception("alert_without_links", alert=send.notice.alert)
+            return send.notice
+
+    def _with_links(self, send: Send) -> Notice:
         notice, links = send.notice, self._ledger.rules.config.approval_links
         if links is None or notice.code not in ANSWERS:
             return notice

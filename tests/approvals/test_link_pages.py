@@ -14,6 +14,7 @@ from structlog.testing import capture_logs
 from tallystick.approvals.links import Forged, Link, link_of, text_of
 from tallystick.approvals.orders import ANSWERS, ORDERS
 from tallystick.events import catalog as e
+from tallystick.events.log.store import StoreAway
 from tests.support.asgi import Answered
 from tests.support.linked_alerts import KEY, Linked, linked, seen_on
 
@@ -297,6 +298,22 @@ def test_without_links_in_the_configuration_there_are_none(tmp_path: Path) -> No
 def test_an_alert_is_sent_without_links_where_there_is_no_key(world: Linked, tmp_path: Path) -> None:
     (tmp_path / "links.key").unlink()
     assert use_up(world) == {}
+
+
+def test_an_alert_of_a_limit_is_sent_without_links_where_the_log_cannot_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit = {"name": "lab", "per": "product", "window": "day", "max": {"tokens": 10}, "then": "warn"}
+    with linked(tmp_path, limits=[limit]) as world:
+        world.ask("AllocateBudget", agent="a", budget={"tokens": 5_000}, product="lab")
+        world.ask("ReportUsage", agent="a", usage={"tokens": 10})
+        assert "raise limit lab of lab to 15 tokens" in world.alert("limit_reached")
+
+        def away(*_: object) -> None:
+            raise StoreAway("the database is away")
+
+        monkeypatch.setattr(world.fleet.store, "record", away)
+        assert world.alert("limit_reached") == {}
 
 
 def test_an_address_that_tries_links_has_to_wait(world: Linked) -> None:

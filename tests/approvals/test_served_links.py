@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.linked_alerts import KEY
+from tallystick import Fleet
+from tests.support.linked_alerts import KEY, links_of
 from tests.support.programs import until
 from tests.support.receiver import Receiver
 from tests.support.served_links import STOP, Alerted
@@ -46,3 +47,24 @@ def test_the_server_may_be_called_by_the_name_in_its_links(tmp_path: Path) -> No
         assert answer.status == status
     client.close()
     assert server.stop() == 0
+
+
+def test_an_alert_that_has_waited_since_the_fleet_was_closed_has_its_links(tmp_path: Path) -> None:
+    ceo = Receiver()
+    ceo.up = False
+    (tmp_path / "links.key").write_text(KEY)
+    config = {
+        "notifications": {"ceo": [ceo.address]},
+        "notification_networks": ["127.0.0.1"],
+        "approval_links": {"public_url": "http://127.0.0.1:8321", "key": f"file:{tmp_path}/links.key"},
+    }
+    for _ in range(2):
+        with Fleet.open(f"sqlite:///{tmp_path}/fleet.db", config) as fleet:
+            fleet.ask({"type": "AllocateBudget", "agent": "a", "budget": {"tokens": 10}})
+            fleet.ask({"type": "ReportUsage", "agent": "a", "usage": {"tokens": 10}, "id": "once"})
+        ceo.up = True
+    links = [links_of(message["message"], "http://127.0.0.1:8321") for message in ceo.got]
+    assert len(links) >= 2
+    assert all(one == links[0] for one in links)
+    assert list(links[0]) == [STOP]
+    ceo.close()
