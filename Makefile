@@ -6,7 +6,7 @@ MINUTES ?= 30
 # done first takes half of what the other still has.
 SPREAD := -n 2 --dist worksteal
 # Long runs have targets of their own.
-QUICK := not crash_long and not takeover_long and not delegation_long and not cluster and not large and not http_load and not wheels and not import_long
+QUICK := not crash_long and not takeover_long and not delegation_long and not cluster and not large and not http_load and not wheels and not import_long and not typescript
 PYTHON ?= $(shell for candidate in python3 python3.11 python3.12 python3.13 python3.14 python; do \
 	$$candidate -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$candidate && break; done)
 
@@ -24,7 +24,7 @@ LINK = ln -s ../$* $@
 endif
 
 .PHONY: help install demo web pictures test thorough check bench crash takeover delegation cluster large overload soak
-.PHONY: imports wheels limits postgres logs clean chaos fuzz
+.PHONY: imports wheels limits postgres logs clean chaos fuzz typescript
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -46,6 +46,9 @@ test: install ## run all tests except the long crash test
 
 thorough: install ## run all tests, the slow properties with three times as many examples
 	THOROUGH=1 $(BIN)/python -m pytest $(SPREAD) -m "$(QUICK)"
+
+typescript: install ## run the published TypeScript client of the Cycles protocol: CLIENT is its dist/index.js; needs node
+	CLIENT="$(CLIENT)" $(BIN)/python -m pytest -m typescript tests/cycles
 
 check: install ## check style, format and types
 	$(BIN)/ruff check .

@@ -49,7 +49,7 @@ def forbidden(core: Decider, envelope: Envelope, slot: int, now: dt.datetime) ->
             envelope.asked[slot] = encode_command(kept)
     instead: p.RefuseAccess | p.RefuseLoosening | None = None
     if caller is not None:
-        instead = permissions.refusal_of(core.ledger, command, caller)
+        instead = permissions.refusal_of(core.ledger, command, caller) or _larger_of_another(core, command, caller)
     # Who is an operator by a key of the service needs no other.
     if instead is None and (caller is None or caller.role != "operator"):
         instead = loosening.refusal_of(core.ledger, command, envelope.asked[slot], envelope.key)
@@ -75,3 +75,16 @@ def _without_foreign_source(core: Decider, agent: str, command: c.Command) -> c.
     if not is_larger(core.ledger.rules, command, known.record, known.last):
         return command
     return msgspec.structs.replace(command, source_id=None)
+
+
+def _larger_of_another(core: Decider, command: c.Command, caller: permissions.Caller) -> p.RefuseAccess | None:
+    """The refusal of telemetry that says more of a source than an account which was opened by a message has reported:
+    it would be booked there. None where it says no more, or may say it.
+    """
+    if caller.role != "telemetry" or not isinstance(command, c.Sourced) or command.source_id is None:
+        return None
+    known = core.from_log.with_facts(command)
+    if not isinstance(known, p.ApplySource) or not is_larger(core.ledger.rules, command, known.record, known.last):
+        return None
+    why = permissions.opened_by_message(core.ledger, known.record.agent)
+    return None if why is None else permissions.access_refused(core.ledger, command, caller, why)

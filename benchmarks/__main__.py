@@ -24,6 +24,7 @@ from benchmarks import (
     postgres,
     sources,
     tasks,
+    telemetry,
     tenants,
     views,
 )
@@ -151,6 +152,7 @@ def main() -> None:
         client.results(),
         dashboard.results(),
         http_service.results(),
+        telemetry.results(),
         postgres.results(),
         *played,
     ):

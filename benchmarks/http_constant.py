@@ -32,6 +32,7 @@ class Constant:
     log_time = False
     halted = None
     parent_answered = None
+    webhook_figures = ()
 
     def __init__(self) -> None:
         self.store, self.access = MemoryStore(), NoKeys()

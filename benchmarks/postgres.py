@@ -5,8 +5,9 @@
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from itertools import count
 
 import psycopg
 from psycopg.sql import SQL
@@ -22,6 +23,7 @@ from tests.support.postgres import PostgresServer, programs, running
 BATCH = 1_000
 FLEETS = 24
 ROUNDS = 5
+_INSERT = "INSERT INTO inserted VALUES (%s, %s, %s, %s)"
 _COPY = SQL("COPY copied FROM STDIN (FORMAT BINARY)")
 
 
@@ -56,21 +58,57 @@ class RawCopy:
         return done / (time.perf_counter() - began)
 
 
-def one_at_a_time(stores: Sequence[Store], record: Record) -> float:
-    """Transactions per second of a thread for each store that appends one record after the other."""
-    done, counting, end = [0], threading.Lock(), time.perf_counter() + SECONDS
+class RawTransactions:
+    """The least that an event per transaction takes: threads with a connection each, and one INSERT after the other."""
 
-    def append(store: Store) -> None:
-        last = store.last()
-        position, count = 0 if last is None else last.position, 0
-        while time.perf_counter() < end:
-            position, count = position + 1, count + 1
-            store.append([Record(position, record.name, record.data)])
+    def __init__(self, server: PostgresServer, record: Record, connections: int) -> None:
+        self._record, self._position = record, 0
+        database = place_of(server.url()).database
+        self._connections = [psycopg.connect(database, autocommit=True) for _ in range(connections)]
+        self._connections[0].execute(
+            "CREATE TABLE inserted (fleet text, position bigint, name text, data bytea, PRIMARY KEY (fleet, position))"
+        )
+
+    def rate(self) -> float:
+        """Transactions per second of all connections."""
+        self._position += 1_000_000
+
+        def inserter(number: int, connection: psycopg.Connection) -> Callable[[], None]:
+            positions = count(self._position)
+            name, data = self._record.name, self._record.data
+
+            def insert() -> None:
+                connection.execute(_INSERT, (f"insert-{number}", next(positions), name, data), prepare=True)
+
+            return insert
+
+        return together([inserter(number, one) for number, one in enumerate(self._connections)])
+
+    def close(self) -> None:
+        for connection in self._connections:
+            connection.close()
+
+
+def appender(store: Store, record: Record) -> Callable[[], None]:
+    """Appends a record at the end of a fleet's log, each time that it is called."""
+    last = store.last()
+    positions = count(1 if last is None else last.position + 1)
+    return lambda: store.append([Record(next(positions), record.name, record.data)])
+
+
+def together(works: Sequence[Callable[[], None]]) -> float:
+    """How often per second threads do their work, each its own, one time after the other."""
+    done, counting, began = [0], threading.Lock(), time.perf_counter()
+
+    def repeat(work: Callable[[], None]) -> None:
+        times = 0
+        while time.perf_counter() < began + SECONDS:
+            work()
+            times += 1
         with counting:
-            done[0] += count
+            done[0] += times
 
-    began = time.perf_counter()
-    threads = [threading.Thread(target=append, args=(store,)) for store in stores]
+    threads = [threading.Thread(target=repeat, args=(work,)) for work in works]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -91,14 +129,24 @@ def results() -> Iterator[Result]:
             raw = RawCopy(server, records)
             value, _, ratio = alternating(load.pipelined, raw.rate, ROUNDS)
         yield Result("pg.report.pipelined_1000", value, "commands/s", "psycopg's COPY", ratio, (">=", 0.25))
-        with ExitStack() as open_stores:
-            stores = [open_store(server.url(fleet=f"fleet-{n}"), writer=True) for n in range(FLEETS)]
-            for one in stores:
-                open_stores.callback(one.close)
-            value, _, ratio = alternating(
-                lambda: one_at_a_time(stores, records[0]), lambda: one_at_a_time(stores[:1], records[0]), ROUNDS
-            )
+        yield from many_fleets(server, records[0])
+
+
+def many_fleets(server: PostgresServer, record: Record) -> Iterator[Result]:
+    """24 fleets that append one event per transaction, beside one of them, and beside 24 plain connections."""
+    with ExitStack() as opened:
+        stores = [open_store(server.url(fleet=f"fleet-{n}"), writer=True) for n in range(FLEETS)]
+        for one in stores:
+            opened.callback(one.close)
+        raw = opened.enter_context(closing(RawTransactions(server, record, FLEETS)))
+
+        def ours(used: Sequence[Store]) -> float:
+            return together([appender(store, record) for store in used])
+
+        value, _, ratio = alternating(lambda: ours(stores), lambda: ours(stores[:1]), ROUNDS)
         yield Result("pg.24_fleets", value, "commits/s", "one fleet", ratio, (">=", 10.0))
+        value, _, ratio = alternating(lambda: ours(stores), raw.rate, ROUNDS)
+        yield Result("pg.24_fleets.raw", value, "commits/s", "24 connections of psycopg", ratio)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from tallystick.config.errors import (
     shown,
 )
 from tallystick.config.grammar import check_digits
-from tallystick.config.kinds import Bounds, ConditionText, KeyDigest, Name
+from tallystick.config.kinds import Bounds, ConditionText, KeyDigest, Name, SecretPlace
 from tallystick.config.limits import LIMITS_MAX, Calendar, Limit
 from tallystick.config.section import Section
 from tallystick.config.source import Source
@@ -156,7 +156,7 @@ class Builder:
         except msgspec.ValidationError:
             pass  # Its words name neither the place nor the entry; ours follow.
         words = _words(kind)
-        if kind is KeyDigest:
+        if kind is KeyDigest or kind is SecretPlace:
             found = "another value, which is not shown"
             raise self._error(found_instead(found, words, None), path, found=found, allowed=words)
         choices = get_args(kind) if get_origin(kind) is Literal else ()

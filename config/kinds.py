@@ -70,6 +70,16 @@ KeyDigest = Annotated[
     ),
 ]
 """A key as it may be seen: what is found instead may be the key, so no error shows it."""
+SecretPlace = Annotated[
+    str,
+    Meta(
+        pattern=r"^(\$\{TALLYSTICK_[A-Za-z0-9_]+\}|file:[^\n]+)(?!\n)$",
+        max_length=4096,
+        description="where the secret is, ${TALLYSTICK_NAME} or file:PATH, and not the secret itself",
+    ),
+]
+"""Where a secret is: what is found instead may be the secret."""
+BatchMax = Annotated[int, Meta(ge=1, le=1_000, description="a whole number from 1 to 1000")]
 
 Ratio = Annotated[Decimal, _number(above=True, most=1)]
 """A part of something that is never nothing."""

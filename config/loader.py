@@ -157,7 +157,12 @@ def to_mapping(config: Config) -> dict[str, Any]:
     return {key: value for key, value in written.items() if key not in _LATER or value != default[key]}
 
 
-_LATER: Final = frozenset({"accounts", "control", "limits", "limits_counters_max", "notification_networks"})
+_LATER: Final = frozenset(
+    {
+        *("accounts", "control", "limits", "limits_counters_max", "notification_networks"),
+        *("approval_links", "webhooks"),
+    }
+)
 
 
 def _written(config: Config) -> dict[str, Any]:

@@ -43,7 +43,9 @@ from tallystick.config.kinds import (
 from tallystick.config.limits import COUNTERS_MAX, Accounts, Limit, check_limits
 from tallystick.config.names import FLEET_NAMES, TASK_NAMES, numbers_in
 from tallystick.config.networks import check_networks
+from tallystick.config.outgoing import ApprovalLinks, Webhook, check_outgoing
 from tallystick.config.section import Section, check_rising
+from tallystick.config.telemetry import Telemetry
 from tallystick.config.total_budget import Delegate, TotalBudget, check_total
 
 
@@ -284,6 +286,7 @@ class Config(Section, frozen=True, dict=True):
     limits: tuple[Limit, ...] = ()
     limits_counters_max: Positive = COUNTERS_MAX
     accounts: Accounts = Accounts()
+    telemetry: Telemetry = Telemetry()
     auto_model_selection: AutoModelSelection = AutoModelSelection()
     models: Mapping[Name, Model] = msgspec.field(
         default_factory=lambda: {
@@ -298,6 +301,8 @@ class Config(Section, frozen=True, dict=True):
     manual_override: ManualOverride = ManualOverride()
     notifications: Mapping[Name, tuple[Text, ...]] = msgspec.field(default_factory=lambda: {"ceo": ()})
     notification_networks: tuple[Text, ...] = ()
+    webhooks: Mapping[Name, Webhook] = msgspec.field(default_factory=dict)
+    approval_links: ApprovalLinks | None = None
     metrics_file: Text | None = None
     control: Control = Control()
     delegate: Delegate | None = None
@@ -308,6 +313,7 @@ class Config(Section, frozen=True, dict=True):
         _check_conditions(self)
         check_limits(self.limits)
         check_networks(self.notification_networks)
+        check_outgoing(self.webhooks, self.approval_links, self.notifications)
         check_total(self.total_budget, self.delegate)
         who = self.circuit_breaker.when_tripped.notify
         if who not in self.notifications:

@@ -1,5 +1,5 @@
 """`tallystick.Fleet`: the running fleet of `actors/runtime/fleet.py` with the typed interface, which makes reports from
-views of its own log, and keeps together with its parent where its total comes from one.
+views of its own log, keeps together with its parent where its total comes from one, and sends its events to webhooks.
 """
 
 import datetime as dt
@@ -12,6 +12,7 @@ from tallystick.actors.runtime.manager_actor import HaltNow, SnapshotNow
 from tallystick.actors.runtime.messages import ENFORCER, MANAGER, Envelope
 from tallystick.actors.runtime.pending import Pending
 from tallystick.actors.runtime.reports import MakeReporter
+from tallystick.approvals.alerts import LinkedAlerts
 from tallystick.events import messages as c
 from tallystick.events.catalog import Event
 from tallystick.events.log.codec import encode_command
@@ -19,6 +20,7 @@ from tallystick.events.log.store import Store
 from tallystick.interface.interface import Interface
 from tallystick.interface.steps import Runner
 from tallystick.reports.reporter import Reporter
+from tallystick.webhooks.webhooks import WebhookFigures, Webhooks
 
 if TYPE_CHECKING:
     from tallystick.delegation.link import Answered, Link
@@ -37,6 +39,7 @@ class Fleet(Interface, fleet.Fleet):
         super().__init__(*opened)
         self._runner = Runner(self)
         self._link: Link | None = None
+        self._webhooks = Webhooks(self.store, self.records, lambda: self.halted is not None)
 
     @classmethod
     def open(
@@ -59,6 +62,7 @@ class Fleet(Interface, fleet.Fleet):
             except BaseException:
                 opened.close()
                 raise
+        opened.send_to_webhooks()
         return opened
 
     def keep_with_parent(self) -> None:
@@ -75,6 +79,13 @@ class Fleet(Interface, fleet.Fleet):
         self._followers.append(link.follow)
         self._link = link
         link.begin()
+
+    def send_to_webhooks(self) -> None:
+        """Send events to those that are configured, now or later, until this fleet is closed; where alerts go out."""
+        if self._sender is not None:
+            self._sender.prepare = LinkedAlerts(self.store, self._manager.ledger).prepare
+            self._followers.append(self._webhooks.follow)
+            self._webhooks.begin(self.config)
 
     @property
     def parent_answered(self) -> "Answered | None":
@@ -96,17 +107,26 @@ class Fleet(Interface, fleet.Fleet):
     def due_at(self) -> dt.datetime | None:
         """When something is to be done next that no message asks for; None where there is nothing.
 
-        A hold, a lease, a window, a wait or the day ends, or an alert is to be sent.
+        A hold, a lease, a window, a wait or the day ends, or an alert or an event is to be sent.
 
         Regular rebalancing apart: a fleet that no one asks does without it.
         """
-        if self._sender is not None and self._sender.is_busy:
+        if (self._sender is not None and self._sender.is_busy) or self._webhooks.is_behind:
             return self._clock.now()
         return self._timekeeper.due_at((MANAGER, ENFORCER))
 
     def keep_snapshot(self) -> None:
         """Keep the state beside the log soon, so that the next opening reads only what follows."""
         self._tell(MANAGER, SnapshotNow())
+
+    @property
+    def webhook_figures(self) -> Sequence[WebhookFigures]:
+        """How its webhooks stand."""
+        return self._webhooks.figures
+
+    def _finish(self) -> None:
+        super()._finish()
+        self._webhooks.finish()
 
     def close(self) -> None:
         """Finish what was taken, answer, and close the store. What agents still have open ends with their leases."""

@@ -46,6 +46,7 @@ BOUNDED = {
     # Schemas of messages and replies, as deep as their types are.
     "tallystick/http/docs_page.py": {"_type"},
     "tallystick/http/openapi.py": {"_edited"},
+    "tallystick/mcp/tools.py": {"_edited"},
     # Answers of what-if, as deep as their types are; recorded answers, as deep as ours.
     "tallystick/whatif/answer.py": {"_leaves"},
     "tallystick/whatif/mismatch.py": {"unlike"},

@@ -39,6 +39,8 @@ class AlertSender:
         self._closed = False
         self._changed = threading.Condition()
         self._threads = ThreadPoolExecutor(THREADS_MAX, "sender")
+        self.prepare: Callable[[Send], Notice] = lambda send: send.notice
+        """Makes of an alert what its recipient gets."""
 
     def take(self, send: Send) -> None:
         """Begin to send an alert to an address; the outcome is reported on another thread."""
@@ -50,7 +52,7 @@ class AlertSender:
     def _try(self, send: Send) -> None:
         with reaching(send.networks) as reach:
             try:
-                problem = self._sender(send.address, send.notice)
+                problem = self._sender(send.address, self.prepare(send))
             except Exception as error:  # noqa: BLE001 - whatever a service's plugin raises: the alert was not accepted
                 problem = f"{type(error).__name__}: {error}"
         if problem is not None and reach.problem is not None:

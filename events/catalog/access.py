@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 
 from tallystick.events.catalog.event import Event, Kind
 
-Role = Literal["operator", "orchestrator", "agent", "analyst", "auditor"]
+Role = Literal["operator", "orchestrator", "agent", "analyst", "auditor", "telemetry"]
 
 
 class KeyCreated(Event, kw_only=True, tag="key-created.v1"):

@@ -18,7 +18,7 @@ def not_empty(budget: Budget, field: str, *, may_be_zero: bool = False) -> Tripl
     return amounts
 
 
-_SPAN_MAX_MS = 604_800_000
+SPAN_MAX_MS = 604_800_000
 WAIT_MAX_SECONDS = 3_600
 """How long a message may wait for its answer."""
 
@@ -33,7 +33,7 @@ def span_ms(given: Decimal, field: str) -> int:
     if Decimal(given).is_finite() and given < 0:
         raise InvalidAmount(field, given, allowed)
     ms = exact_units(given, 1, field)
-    if not 0 < ms <= _SPAN_MAX_MS:
+    if not 0 < ms <= SPAN_MAX_MS:
         raise InvalidAmount(field, given, allowed)
     return ms
 

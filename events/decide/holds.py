@@ -2,7 +2,7 @@
 
 import datetime as dt
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any
 
 from tallystick.config.amounts import (
     DIMENSIONS,
@@ -16,7 +16,7 @@ from tallystick.config.amounts import (
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.decide import pricing
-from tallystick.events.decide.amounts import not_empty, span_ms, wait_ms
+from tallystick.events.decide.amounts import span_ms, wait_ms
 from tallystick.events.decide.answers import held_reply, stamp
 from tallystick.events.decide.auto_accounts import holder, open_by_itself
 from tallystick.events.decide.cover import settle_covers
@@ -25,7 +25,7 @@ from tallystick.events.decide.fleet_response import respond
 from tallystick.events.decide.last_call import USED, kept_free
 from tallystick.events.decide.levels import enforced, relevel_above_all, relevel_under
 from tallystick.events.decide.limit_readings import has_limits, near
-from tallystick.events.decide.limits import over_limit, over_limit_more, record_lines
+from tallystick.events.decide.limits import over_limit, record_lines
 from tallystick.events.decide.obstacles import refused_to_run
 from tallystick.events.decide.occurred import misdated, of_time
 from tallystick.events.decide.own_limits import remaining
@@ -80,7 +80,7 @@ def reserve(turn: Turn, command: c.Reserve) -> Held | Refusal:
     if turn.id in ledger.holds or turn.id in ledger.ended_holds:
         return Refusal("idempotency_conflict", f"there is or was a hold with the id {turn.id}", {"hold": turn.id})
     last_call = command.last_call and ledger.rules.last_call is not None
-    refusal = _refused(turn, account, wanted, last_call=last_call) or over_limit(turn, account, command, priced)
+    refusal = refused_hold(turn, account, wanted, last_call=last_call) or over_limit(turn, account, command, priced)
     if refusal is None and turn.waited is not None and turn.waited.behind is not None:
         refusal = _wait_over(turn.waited.behind)
     if refusal is not None:
@@ -167,7 +167,9 @@ def _counted(command: c.Reserve, priced: pricing.Priced) -> dict[str, Any]:
     return {"input_tokens": sent, "output_tokens": got, "requests": command.requests}
 
 
-def _refused(turn: Turn, account: Account, wanted: Triple, *, last_call: bool, begun: bool = False) -> Refusal | None:
+def refused_hold(
+    turn: Turn, account: Account, wanted: Triple, *, last_call: bool, begun: bool = False
+) -> Refusal | None:
     """Why ``wanted`` may not be set aside in an account now. ``begun``: it is more for a hold that stands."""
     ledger = turn.ledger
     if last_call and account.called == USED and not begun:
@@ -335,54 +337,6 @@ def _given_back(turn: Turn, accounts: list[Account]) -> None:
     for account in dict.fromkeys(accounts):
         relevel_under(turn, account)
     respond(turn)
-
-
-class Extension(NamedTuple):
-    """What a sign of life asks for a hold: a time to live in milliseconds, and an amount; None where not named."""
-
-    ttl_ms: int | None
-    more: Triple | None
-
-
-def extension(command: c.Heartbeat) -> Extension:
-    """What a message asks for a hold, whether there is one or not.
-
-    Raises:
-        InvalidAmount: a malformed, empty or zero amount, or a time to live that is not positive.
-    """
-    more = None if command.amount is None else not_empty(command.amount, "amount")
-    return Extension(None if command.ttl_seconds is None else _ttl_ms(command.ttl_seconds, 0), more)
-
-
-def extend_hold(turn: Turn, hold_id: str, asked: Extension) -> Held | Refusal:
-    """Move a hold's expiry on by its time to live, or the one that is named, and hold more if there is room.
-
-    Where there is no room it is refused as a `Reserve` would be, and the hold stays as it is.
-    """
-    ledger, more = turn.ledger, asked.more
-    hold = ledger.holds.get(hold_id)
-    if hold is None:
-        ended = ledger.ended_holds.get(hold_id)
-        return unknown_hold(hold_id) if ended is None else hold_ended(hold_id, ended)
-    ttl_ms = hold.ttl_ms if asked.ttl_ms is None else asked.ttl_ms
-    refusal = None
-    if more is not None:
-        refusal = _refused(turn, hold.account, more, last_call=hold.last_call, begun=True)
-        refusal = refusal or over_limit_more(turn, hold, more)
-    if refusal is not None:
-        return refusal
-    # Nothing can fail after this line.
-    turn.record(
-        e.HoldExtended(
-            hold=hold.id,
-            agent=hold.account.id,
-            expires_at=max(later(turn.now, dt.timedelta(milliseconds=ttl_ms)), hold.expires_at),
-            amount=None if more is None else Amounts(*(units or None for units in more)),
-        )
-    )
-    if more is not None:
-        respond(turn)
-    return held_reply(hold)
 
 
 def _ttl_ms(given: Decimal | None, otherwise: int) -> int:

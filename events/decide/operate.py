@@ -35,6 +35,7 @@ from tallystick.events.decide.limits import lines_in_force, record_lowered
 from tallystick.events.decide.spelling import bad_name, is_known
 from tallystick.events.decide.total_budget import below_committed, period_end, put_total
 from tallystick.events.decide.turn import Turn
+from tallystick.events.decide.webhook_kinds import unknown_kind
 from tallystick.events.messages import proposals as p
 from tallystick.events.messages.replies import Done, Loaded, Overridden, Refusal, Totals
 from tallystick.events.state.ledger import Ledger
@@ -108,6 +109,9 @@ def load_config(turn: Turn, command: c.LoadConfig) -> Loaded | Refusal:
         config = from_mapping(command.config, knows) if before is None else changed(before, command.config, knows)
     except ConfigError as error:
         return Refusal("invalid_message", f"config: {error}")
+    wrong = unknown_kind(config)
+    if wrong is not None:
+        return Refusal("invalid_message", f"config: {wrong}")
     refusal = None if before is None else _only_local(turn, before, config) or other_parent(before, config)
     if refusal is not None:
         return refusal
@@ -148,7 +152,10 @@ def load_config(turn: Turn, command: c.LoadConfig) -> Loaded | Refusal:
     return Loaded(now.total, now.pool_available, now.reserve, now.overdraft, now.paused, warnings)
 
 
-_LOCAL = ("notifications", "notification_networks", "metrics_file", "control", "delegate")
+_LOCAL = (
+    *("notifications", "notification_networks", "webhooks", "approval_links"),
+    *("metrics_file", "control", "delegate"),
+)
 """Keys that hold addresses or paths: a message must not choose where the fleet sends to, or what it writes over. Nor
 may it choose which key it has to show.
 """

@@ -18,7 +18,7 @@ from tallystick.events.decide.loosening import loosens
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages import proposals as p
 from tallystick.events.messages.replies import Refusal
-from tallystick.events.state.accounts import ROOT, Account
+from tallystick.events.state.accounts import RESERVED_NAMES, ROOT, Account, Closed
 from tallystick.events.state.ledger import Ledger
 
 ROLES: Final[tuple[Role, ...]] = get_args(Role)
@@ -44,11 +44,18 @@ Own = Callable[[Ledger, str, Any], str | None]
 """Why an agent may not send a message, in words; None where it may."""
 
 
+Auto = Callable[[Ledger, Any], str | None]
+"""Why a key for telemetry may not send a message, in words; None where it may."""
+
+
 class Who(NamedTuple):
-    """Who may send a message: these roles any of them; an agent where ``own`` says nothing against it."""
+    """Who may send a message: these roles any of them; an agent where ``own`` says nothing against it, and a key for
+    telemetry where ``auto`` does not.
+    """
 
     roles: frozenset[Role]
     own: Own | None = None
+    auto: Auto | None = None
 
 
 # --- what is an agent's own -------------------------------------------------------------------------------------------
@@ -173,13 +180,35 @@ def _priority(ledger: Ledger, agent: str, wanted: Priority) -> str | None:
     return f"priority: found {wanted}, and {agent} is of priority {account.priority}"
 
 
+# --- what telemetry reports for ---------------------------------------------------------------------------------------
+
+
+def _reports_itself(ledger: Ledger, command: c.ReportUsage) -> str | None:
+    """It reports for accounts that open by themselves, and for no task and no other account, open or released."""
+    if command.agent is None or command.child is not None or command.lease is not None or command.task is not None:
+        return "agent: a key for telemetry names one, and no task, lease or child"
+    return opened_by_message(ledger, command.agent)
+
+
+def opened_by_message(ledger: Ledger, id: str) -> str | None:
+    """Why usage of an id is not for telemetry to report, in words; None where its account opens by itself."""
+    if ledger.rules.config.accounts.auto is None:
+        return "a key for telemetry reports for accounts that open by themselves, and accounts.auto is null"
+    if id in RESERVED_NAMES:
+        return f"{id} is a name of the fleet itself, under which no account opens"
+    account: Account | Closed | None = ledger.accounts.get(id) or ledger.released.get(id)
+    if (account is not None and not account.auto) or ledger.tasks.get(id) is not None:
+        return f"{id} was opened by a message; a key for telemetry reports for accounts that open by themselves"
+    return None
+
+
 # --- the tables -------------------------------------------------------------------------------------------------------
 
 _OPERATOR: Final[frozenset[Role]] = frozenset({"operator"})
 _RUNS: Final[frozenset[Role]] = frozenset({"operator", "orchestrator"})
 _READS: Final[frozenset[Role]] = frozenset({"operator", "orchestrator", "analyst", "auditor"})
 _PROVES: Final[frozenset[Role]] = frozenset({"operator", "auditor"})
-_ALL: Final[frozenset[Role]] = frozenset(ROLES)
+_ALL: Final[frozenset[Role]] = frozenset(ROLES) - {"telemetry"}
 
 MESSAGES: Final[Mapping[type[c.Command], Who]] = {
     c.AllocateBudget: Who(_RUNS, _opens),
@@ -187,7 +216,7 @@ MESSAGES: Final[Mapping[type[c.Command], Who]] = {
     c.AllocateProportional: Who(_RUNS),
     c.AllocateByPriority: Who(_RUNS),
     c.AllocateFromPool: Who(_RUNS, _at_open_agent),
-    c.ReportUsage: Who(_RUNS, _at_one),
+    c.ReportUsage: Who(_RUNS, _at_one, _reports_itself),
     c.Reserve: Who(_RUNS, _holds),
     c.Settle: Who(_RUNS, _at_hold),
     c.CancelHold: Who(_RUNS, _at_hold),
@@ -246,8 +275,11 @@ OTHER_PATHS: Final = _READS
 def refusal_of(ledger: Ledger, command: c.Command, caller: Caller) -> p.RefuseAccess | None:
     """What is to be decided in place of a caller's message; None where it may be decided itself."""
     why = _forbids(ledger, command, caller)
-    if why is None:
-        return None
+    return None if why is None else access_refused(ledger, command, caller, why)
+
+
+def access_refused(ledger: Ledger, command: c.Command, caller: Caller, why: str) -> p.RefuseAccess:
+    """What is to be decided in place of a message that its caller may not send."""
     agent = getattr(command, "agent", None)
     request, id = type(command).__name__, c.internal_id(f"denied-{ledger.position}")
     return p.RefuseAccess(request=request, why=why, role=caller.role, agent=agent, id=id)
@@ -274,6 +306,8 @@ def _forbids(ledger: Ledger, command: c.Command, caller: Caller) -> str | None:
     if caller.role in who.roles:
         ceiling = caller.approve_up_to_nanos
         return None if ceiling is None else _above(ledger, command, ceiling)
+    if caller.role == "telemetry" and isinstance(command, c.ReportUsage) and who.auto is not None:
+        return who.auto(ledger, command)
     if caller.role != "agent" or who.own is None:
         return f"the role {caller.role} may not; {', '.join(sorted(who.roles))} may"
     assert caller.agent is not None, "a caller of this role has an agent"

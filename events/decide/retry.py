@@ -20,7 +20,8 @@ from tallystick.config.amounts import EDGE_NAMES, NOTHING, Triple
 from tallystick.events import messages as c
 from tallystick.events.decide import pricing
 from tallystick.events.decide.clock import pass_time
-from tallystick.events.decide.holds import extend_hold, extension, reserve
+from tallystick.events.decide.extend_holds import extend_hold, extension
+from tallystick.events.decide.holds import reserve
 from tallystick.events.decide.levels import enforced, throttled_until
 from tallystick.events.decide.limit_readings import has_limits
 from tallystick.events.decide.limits import next_room

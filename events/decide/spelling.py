@@ -144,5 +144,5 @@ _NAMED: dict[type, tuple[str, ...]] = {
 def _stays(ledger: Ledger, field: str, name: str) -> bool:
     """Whether a misspelled name is the fleet's own spelling: of an account, a task or a model with a price."""
     if field == "model":
-        return ledger.rules.find_price(*ledger.rules.catalogued.get(name, (name, None))) is not None
+        return ledger.rules.has_price(name)
     return field not in ("operation", "source_id") and is_known(ledger, name)

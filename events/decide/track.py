@@ -4,7 +4,7 @@ from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.decide.answers import enforcement, lease_end
 from tallystick.events.decide.delegated import bind, booked_before, foreign_child
-from tallystick.events.decide.holds import extend_hold, extension
+from tallystick.events.decide.extend_holds import extend_hold, extension
 from tallystick.events.decide.leases import extend_lease, last_lease, was_lost, which_run
 from tallystick.events.decide.levels import STOP, relevel_under
 from tallystick.events.decide.occurred import misdated
@@ -114,8 +114,11 @@ def heartbeat(turn: Turn, command: c.Heartbeat) -> Held | Enforcement | TaskAliv
         return Refusal(
             "invalid_message", "Heartbeat: allowed is one of agent, task and hold, and a lease beside a task only"
         )
-    if command.hold is None and (command.ttl_seconds is not None or command.amount is not None):
-        return Refusal("invalid_message", "Heartbeat: ttl_seconds and amount are allowed beside a hold only")
+    if command.hold is None and any(asked):
+        text = "Heartbeat: ttl_seconds, extend_seconds and amount are allowed beside a hold only"
+        return Refusal("invalid_message", text)
+    if asked.ttl_ms is not None and asked.longer_ms is not None:
+        return Refusal("invalid_message", "Heartbeat: allowed is one of ttl_seconds and extend_seconds")
     if command.task is not None:
         return extend_lease(turn, command.task, command.lease)
     if command.hold is not None:

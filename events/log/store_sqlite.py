@@ -19,7 +19,6 @@ from eventsourcing.persistence import (
 from eventsourcing.sqlite import (
     SQLiteAggregateRecorder,
     SQLiteConnection,
-    SQLiteConnectionPool,
     SQLiteCursor,
     SQLiteDatastore,
 )
@@ -27,6 +26,7 @@ from filelock import FileLock, Timeout
 
 from tallystick.events.log.store_archive_file import Archive, Block
 from tallystick.events.log.store_archives import TABLES, Archives, check_there
+from tallystick.events.log.store_connections import SqliteConnections
 from tallystick.events.log.store_contract import (
     SNAPSHOTS_KEPT,
     STREAM,
@@ -261,7 +261,7 @@ class _Datastore(SQLiteDatastore):
     def __init__(self, path: str) -> None:
         super().__init__(path, originator_id_type="text")
         self.pool.close()
-        self.pool = _Pool(db_name=path)
+        self.pool = SqliteConnections(path, "FULL", _LOCK_SECONDS)
         self._writing: SQLiteConnection | None = None
 
     def keep_writer(self) -> None:
@@ -282,19 +282,6 @@ class _Datastore(SQLiteDatastore):
             writing, self._writing = self._writing, None
             self.pool.put_connection(writing)
         super().close()
-
-
-class _Pool(SQLiteConnectionPool):
-    """Connections that keep their prepared statements, and that sync at every commit whatever the build's default."""
-
-    def _create_connection(self) -> SQLiteConnection:
-        connection = sqlite3.connect(
-            self.db_name, check_same_thread=False, isolation_level=None, timeout=_LOCK_SECONDS, cached_statements=128
-        )
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=FULL")
-        connection.row_factory = sqlite3.Row
-        return SQLiteConnection(connection, max_age=None)
 
 
 def _why(error: Exception) -> str:

@@ -121,9 +121,11 @@ def _inside(cls: type[Command], error: str) -> Sequence[str]:
 
 
 def _choices(cls: type[Command], error: str) -> str:
-    """What is allowed where only some words or a time are, if the error is about that."""
+    """What is allowed where only some words, a time or a day are, if the error is about that."""
     if "datetime" in error or "timezone" in error:
         return ": allowed is a time with its zone, such as 2026-03-04T12:00:00Z"
+    if "encoded date" in error:
+        return ": allowed is a day, such as 2026-03-04"
     found = _NO_CHOICE.search(error)
     if found is None:
         return ""

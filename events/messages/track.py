@@ -133,9 +133,9 @@ class CancelHold(Command):
 class Heartbeat(Command):
     """A sign of life of an agent, a task or a hold (exactly one of them).
 
-    It moves the end of a task's lease, or a hold's expiry by its time to live, or by ``ttl_seconds``; ``amount`` is
-    held in addition, if there is room. ``lease`` is the run of the task. ``child``: the fleet of a delegated
-    account has begun; no other one may take the account.
+    It moves the end of a task's lease, or a hold's expiry: by its time to live, or by ``ttl_seconds``, from now on, or
+    by ``extend_seconds`` from when it would expire; ``amount`` is held in addition, if there is room. ``lease`` is the
+    run of the task. ``child``: the fleet of a delegated account has begun; no other one may take the account.
     """
 
     group: ClassVar[str] = "track"
@@ -144,6 +144,7 @@ class Heartbeat(Command):
     lease: Name | None = None
     hold: Name | None = None
     ttl_seconds: Decimal | None = None
+    extend_seconds: Decimal | None = None
     amount: Budget | None = None
     child: FromChild | None = None
 

@@ -108,6 +108,10 @@ class Rules:
         others = {name: said for name, said in self.overrides.items() if name != product}
         return Rules(self.loaded, self.prices, others if priority is None else {**others, product: priority})
 
+    def has_price(self, model: str) -> bool:
+        """Whether the price list knows a model, by an alias or by its name."""
+        return self.find_price(*self.catalogued.get(model, (model, None))) is not None
+
     def level_of(self, consumed: int, base: int) -> int:
         """The level (0 green … 4 black) of ``consumed`` against ``base``, decided on the exact ratio."""
         if base <= 0:

@@ -13,13 +13,12 @@ from typing import Final
 
 from eventsourcing.persistence import PersistenceError, Tracking
 from eventsourcing.sqlite import (
-    SQLiteConnection,
-    SQLiteConnectionPool,
     SQLiteCursor,
     SQLiteDatastore,
     SQLiteTrackingRecorder,
 )
 
+from tallystick.events.log.store_connections import SqliteConnections
 from tallystick.events.log.store_place import VIEWS_APPLICATION
 from tallystick.projections.store.view_sides import (
     LIVE,
@@ -63,7 +62,7 @@ class ViewsRecorder(SQLiteTrackingRecorder):
         _check_ours(Path(path))
         datastore = SQLiteDatastore(path)
         datastore.pool.close()
-        datastore.pool = _Pool(db_name=path)
+        datastore.pool = SqliteConnections(path, "NORMAL", _LOCK_SECONDS)
         super().__init__(datastore)
 
     def construct_create_table_statements(self) -> list[str]:
@@ -300,15 +299,3 @@ def _layout_of(cursor: SQLiteCursor) -> int:
 def _tables(cursor: SQLiteCursor) -> set[str]:
     cursor.execute("SELECT name FROM sqlite_master WHERE type='table'")
     return {name for (name,) in cursor.fetchall()}
-
-
-class _Pool(SQLiteConnectionPool):
-    """Connections that wait long for one another, and do not sync: the disk's time belongs to the log."""
-
-    def _create_connection(self) -> SQLiteConnection:
-        connection = sqlite3.connect(
-            self.db_name, check_same_thread=False, isolation_level=None, timeout=_LOCK_SECONDS, cached_statements=128
-        )
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=NORMAL")
-        return SQLiteConnection(connection, max_age=None)

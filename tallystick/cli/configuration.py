@@ -14,10 +14,12 @@ from tallystick.cli.common import json_text, prices_option, reading
 from tallystick.cli.prices import prices, prices_of_today
 from tallystick.config import loader
 from tallystick.config.addresses import may_hold_secret
+from tallystick.config.outgoing import NoSecret, outgoing_secrets, secret_at
 from tallystick.config.prices import PriceList, far_from_published
 from tallystick.config.remarks import never_binding, never_tripping, not_limited
 from tallystick.config.schema import json_schema
 from tallystick.config.settings import Config
+from tallystick.events.decide.webhook_kinds import unknown_kind
 from tallystick.events.log.restoring import open_ledger
 from tallystick.events.log.store_place import shown
 from tallystick.wording import one_line
@@ -53,14 +55,17 @@ def check(file: Path | None, prices_file: Path | None) -> None:
     found = _found(file)
     settings = loader.load(found)
     prices = prices_of_today(settings, prices_file)
+    wrong = unknown_kind(settings)
+    if wrong is not None:
+        raise click.ClickException(f"{found}: {wrong}")
     click.echo(f"OK: {found or loader.PACKAGED_FILE}")
     unlimited = [remark.key for remark in not_limited(settings)]
     if unlimited:
         click.echo(f"not limited: {', '.join(unlimited)}")
     found_remarks = (*never_binding(settings), *never_tripping(settings))
     of_limits = [f"{remark.code}: {remark.key}: {remark.message}" for remark in found_remarks]
-    others = (*_of_models(settings, prices), *far_from_published(prices), *_of_addresses(settings))
-    for warning in (*of_limits, *others):
+    others = (*_of_models(settings, prices), *far_from_published(prices))
+    for warning in (*of_limits, *others, *_of_addresses(settings), *_of_secrets(settings)):
         click.echo(f"tallystick: warning: {one_line(warning)}", err=True)
 
 
@@ -82,6 +87,14 @@ def _of_addresses(settings: Config) -> Iterator[str]:
             problem = problem_of(address, os.environ)
             if problem is not None:
                 yield f"{key}: nothing can be sent there from here: {problem}"
+
+
+def _of_secrets(settings: Config) -> Iterator[str]:
+    for key, place in outgoing_secrets(settings.webhooks, settings.approval_links):
+        try:
+            secret_at(place, os.environ)
+        except NoSecret as error:
+            yield f"{key}: nothing can be signed from here: {error}"
 
 
 @config.command(short_help="Print the JSON Schema, for editors.")

@@ -23,6 +23,7 @@ _COMMANDS = {
     "send": "tallystick.cli.send:send",
     "import": "tallystick.cli.import_usage:import_usage",
     "serve": "tallystick.cli.serve:serve",
+    "mcp": "tallystick.cli.mcp:mcp",
     "cluster": "tallystick.cli.cluster:cluster",
     "fleet": "tallystick.cli.fleet:fleet",
     "key": "tallystick.cli.key:key",

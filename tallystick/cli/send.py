@@ -31,16 +31,17 @@ from tallystick.events.log.store_place import is_postgres, shown
 from tallystick.fleet import Fleet
 
 KEY_VARIABLE: Final = "TALLYSTICK_OPERATOR_KEY"
-_PATIENCE_SECONDS = 3.0
+PATIENCE_SECONDS: Final = 3.0
 """How long a fleet that is just being opened or closed is waited for."""
-_LOOK_SECONDS = 0.05
+LOOK_SECONDS: Final = 0.05
 _OF_THIS_MACHINE: Final = {
     "store_url": "--store",
     "config_file": "--config",
     "prices_file": "--prices",
     "by": "--by",
 }
-_HALTED = b'{"error":{"code":"halted"'
+HALTED: Final = b'{"error":{"code":"halted"'
+"""How the reply of a fleet begins that has stopped."""
 _ERROR = b'{"error"'
 _BEGIN = (
     c.AllocateBudget,
@@ -55,6 +56,10 @@ _BEGIN = (
     c.CreateKey,
 )
 """The messages that a fleet may begin with."""
+
+
+class NoFleetYet(click.ClickException):
+    """There is no fleet in the store, and the message begins none."""
 
 
 class Sending(NamedTuple):
@@ -156,9 +161,8 @@ def send(
             check_alone(ctx)
         _say(ctx, hand_over(store_url, url, key))
         return
-    for option, name in (("--by", by), ("--id", id)):
-        if name is not None and not 1 <= len(name) <= c.NAME_MAX:
-            raise click.BadParameter(f"allowed is a name of 1 to {c.NAME_MAX} characters", param_hint=f"'{option}'")
+    check_name("--by", by)
+    check_name("--id", id)
     limits = {f"--{name}": value for name, value in raised.items()}
     command = command_of(message, limits, id or f"send-{secrets.token_hex(8)}")
     if id not in (None, command.id):
@@ -180,6 +184,16 @@ def _say(ctx: click.Context, reply: bytes) -> None:
         ctx.exit(1)
 
 
+def check_name(option: str, name: str | None) -> None:
+    """What an option names is as long as a name may be.
+
+    Raises:
+        BadParameter: it is not.
+    """
+    if name is not None and not 1 <= len(name) <= c.NAME_MAX:
+        raise click.BadParameter(f"allowed is a name of 1 to {c.NAME_MAX} characters", param_hint=f"'{option}'")
+
+
 def check_alone(ctx: click.Context) -> None:
     """With --url, nothing is given that only a fleet of this machine takes.
 
@@ -198,26 +212,39 @@ def reply_to(sending: Sending) -> bytes:
         ClickException: another process writes the fleet, and cannot be reached.
         Unanswered: it was reached, and gave no answer.
     """
-    until = time.monotonic() + _PATIENCE_SECONDS
+    until = time.monotonic() + PATIENCE_SECONDS
     while True:
-        halted = None
-        for place in places_of(sending.store_url):
-            reply = _over(place, sending)
-            if reply is not None and not reply.startswith(_HALTED):
-                return reply
-            halted = reply or halted
+        reply = over_socket(sending)
+        if reply is not None and not reply.startswith(HALTED):
+            return reply
         # Also one that has halted: it may be closed by now.
         try:
             return _by_opening(sending)
         except WriterPresent as error:
             if time.monotonic() > until:
-                if halted is not None:
-                    return halted
-                raise click.ClickException(f"{error}; {_where_else(sending.store_url)}") from None
-        time.sleep(_LOOK_SECONDS)
+                if reply is not None:
+                    return reply
+                raise click.ClickException(f"{error}; {where_else(sending.store_url)}") from None
+        time.sleep(LOOK_SECONDS)
 
 
-def _where_else(store_url: str) -> str:
+def over_socket(sending: Sending) -> bytes | None:
+    """The reply of the fleet that runs on this machine, as this user; None where none does. One that has halted says
+    so only where no other answers.
+
+    Raises:
+        ClickException: it cannot be asked so.
+    """
+    halted = None
+    for place in places_of(sending.store_url):
+        reply = _over(place, sending)
+        if reply is not None and not reply.startswith(HALTED):
+            return reply
+        halted = reply or halted
+    return halted
+
+
+def where_else(store_url: str) -> str:
     """What can be done where the writer has no control socket that we find."""
     if is_postgres(store_url):
         from tallystick.events.log.postgres_writer import holder_of
@@ -253,6 +280,18 @@ def _by_opening(sending: Sending) -> bytes:
     Raises:
         WriterPresent: another process writes the fleet.
     """
+    with opened_for(sending) as fleet:
+        asker = Asker(own_peer().encoded(), digest_of(sending.key))
+        return msgspec.json.encode(fleet.ask(sending.command, sending.by, asker=asker))
+
+
+def opened_for(sending: Sending) -> Fleet:
+    """The fleet of the store, opened for a message.
+
+    Raises:
+        WriterPresent: another process writes the fleet.
+        ClickException: there is no fleet, and the message begins none; or its settings need the operator's key.
+    """
     command = sending.command
     if not isinstance(command, _BEGIN) and not (command.query and sending.config_file is not None):
         _check_there(command, sending.store_url)
@@ -264,9 +303,7 @@ def _by_opening(sending: Sending) -> bytes:
     except BaseException:
         store.close()
         raise
-    with Fleet.open(store, settings.config, settings.prices, by=sending.by) as fleet:
-        asker = Asker(own_peer().encoded(), digest_of(sending.key))
-        return msgspec.json.encode(fleet.ask(command, sending.by, asker=asker))
+    return Fleet.open(store, settings.config, settings.prices, by=sending.by)
 
 
 def _check_key(store: Store, key: str | None) -> None:
@@ -294,7 +331,7 @@ def _check_there(command: c.Command, store_url: str) -> None:
         is_there = False
     if not is_there:
         name = type(command).__name__
-        raise click.ClickException(
+        raise NoFleetYet(
             f"there is no fleet at {shown(store_url)}, and {name} creates none: name another --store, or begin with"
             " AllocateBudget or another message that grants, reports, submits or configures"
         )

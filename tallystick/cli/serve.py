@@ -6,7 +6,7 @@ import ipaddress
 import re
 import socket
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
@@ -143,7 +143,7 @@ def serve(
                 text = "no keys are configured: every program of this machine may do everything"
                 log.warning("open_server", detail=text)
             click.echo(f"{'standby of' if standby else 'serving'} {shown(store_url)} at {url}")
-            called = {host, *names, *([urlsplit(address).hostname or ""] if address else [])}
+            called = {host, *names, *_named_in([address, _public_url(fleet)])}
             server.serve(fleet, listening, called, tokens, proxies, served.elsewhere)
             if fleet.halted is not None:
                 text = f"the fleet has stopped: {fleet.halted}; remove the cause, and start it again"
@@ -283,6 +283,21 @@ def _reached_at(url: str) -> str:
     if parts.hostname not in ("0.0.0.0", "::"):  # noqa: S104 - it is compared, not listened on
         return url
     return _url_of(socket.gethostname(), parts.port or 0)
+
+
+def _public_url(fleet: Any) -> str | None:
+    """The address that links in alerts name, where there are any."""
+    config = fleet.access.config
+    links = None if config is None else config.approval_links
+    return None if links is None else links.public_url
+
+
+def _named_in(addresses: Iterable[str | None]) -> Iterator[str]:
+    """The names of servers in addresses."""
+    for address in addresses:
+        name = None if address is None else urlsplit(address).hostname
+        if name is not None:
+            yield name
 
 
 def _check_shared(store_url: str, standby: bool, address: str | None) -> None:

@@ -15,6 +15,7 @@ from tallystick.cli.common import at_option, console, json_option, json_text, re
 from tallystick.cli.completion import agent_names
 from tallystick.cli.viewing import counted, opened_views
 from tallystick.cli.watching import watch_option
+from tallystick.cli.webhooks import add_webhooks, progress_of
 from tallystick.config.amounts import DIMENSIONS, EDGE_NAMES, Amounts, Triple, cents, percent
 from tallystick.config.total_budget import addresses
 from tallystick.events.state.money import money
@@ -80,9 +81,14 @@ def status(store_url: str, agent: str | None, at: Moment | None, limit: int | No
         if agent is not None:
             _show_agent(found, queries, agent, pace, as_json)
         elif as_json:
-            _print_json(status_json(found, queries, work, costs, pace, limit))
+            known = progress_of(store_url, found.fleet.config, found.fleet.position) if at is None else []
+            more = {"webhooks": known} if known else {}
+            _print_json({**msgspec.to_builtins(status_json(found, queries, work, costs, pace, limit)), **more})
         else:
-            console().print(_fleet_table(found, queries, work, costs.breaker, pace.fleet()))
+            table = _fleet_table(found, queries, work, costs.breaker, pace.fleet())
+            if at is None:
+                add_webhooks(table, store_url, found.fleet.config, found.fleet.position)
+            console().print(table)
             _print_agents(found, queries, limit or SHOWN)
 
 

@@ -16,6 +16,7 @@ from tallystick.actors.runtime.log_feed import LogFeed
 from tallystick.actors.runtime.messages import Envelope
 from tallystick.actors.runtime.pending import ANSWER_SECONDS, LoopPending, answer_with
 from tallystick.actors.runtime.simulation import Answer
+from tallystick.config.telemetry import Telemetry
 from tallystick.demo.stage import Stage
 from tallystick.events.log.codec import Message
 from tallystick.events.log.store import Store
@@ -27,7 +28,11 @@ _LOOKS_SECONDS: Final = 0.05
 class NoKeys:
     """Access to a fleet without keys: its server is open to the programs of this machine."""
 
-    keys, operator_key = Keys(), None
+    keys, operator_key, telemetry, opening, config = Keys(), None, Telemetry(), None, None
+
+    def has_price(self, model: str) -> bool:
+        """Its own price list is taken for every model."""
+        return True
 
     def now(self) -> dt.datetime:
         """What time it is."""
@@ -43,6 +48,7 @@ class ServedFleet:
     log_time = True
     halted = None
     parent_answered = None
+    webhook_figures = ()
 
     def __init__(self, store: Store) -> None:
         self.store, self.records, self.access = store, LogFeed(store), NoKeys()

@@ -12,12 +12,15 @@ import structlog
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from tallystick.config.settings import Config
+from tallystick.config.telemetry import Telemetry
 from tallystick.events.decide.permissions import OTHER_PATHS, PATHS, Caller
 from tallystick.events.state.keys import Key, Keys
 from tallystick.http.answers import refused
 from tallystick.http.failures import Failures
 from tallystick.http.guard import header
 from tallystick.http.identity import BY, Identity, address_of, put_identity
+from tallystick.http.link_paths import LINKS, shown_path
 from tallystick.http.measures import Measures
 from tallystick.http.sessions import Sessions, session_of
 
@@ -25,19 +28,29 @@ TOKEN_MAX: Final = 8_192
 """Characters of a key or token."""
 OPERATOR_KEY: Final = "control.operator_key"
 SESSION_PATH: Final = "/v1/session"
+CYCLES: Final = "/cycles/v1/"
+"""Beneath it, what is read is decided message by message, too: an agent reads what is its own."""
+_CYCLES_PUBLIC: Final = ("/cycles/v1/evidence/", "/cycles/v1/.well-known/")
 _SAFE: Final = ("GET", "HEAD", "OPTIONS")
 _OPERATOR: Final = "operator"
 log = structlog.get_logger("tallystick.http")
 
 
 class FleetAccess(Protocol):
-    """The keys of a fleet; see `actors.runtime.access`."""
+    """The keys of a fleet, and its settings of telemetry; see `actors.runtime.access`."""
 
     @property
     def keys(self) -> Keys: ...
     @property
     def operator_key(self) -> str | None: ...
+    @property
+    def telemetry(self) -> Telemetry: ...
+    @property
+    def opening(self) -> object: ...
+    def has_price(self, model: str) -> bool: ...
     def now(self) -> dt.datetime: ...
+    @property
+    def config(self) -> Config | None: ...
     def note_misuse(self, key: Key) -> None: ...
 
 
@@ -90,6 +103,15 @@ class Access:
     def is_open(self) -> bool:
         """Whether everybody may do everything: there was never a key, and no provider is configured."""
         return self._tokens is None and not self._keys_needed and not self._fleet.keys
+
+    @property
+    def config(self) -> Config | None:
+        """The configuration in force, where there is one."""
+        return self._fleet.config
+
+    def now(self) -> dt.datetime:
+        """What time it is for the fleet."""
+        return self._fleet.now()
 
     async def identify(self, scope: Scope) -> Identity:
         """Who sends a request.
@@ -160,7 +182,7 @@ class Access:
                 "access_refused",
                 code=code,
                 method=scope["method"],
-                path=scope["path"],
+                path=shown_path(scope),
                 client=address_of(scope),
                 key=name,
                 messages=count,
@@ -179,7 +201,8 @@ class Gate:
             return
         try:
             identity = await self._access.identify(scope)
-            _check_path(scope, identity)
+            if scope["method"] in _SAFE and not scope["path"].startswith(CYCLES):
+                check_reads(scope["path"], identity)
         except Refused as refusal:
             self._access.note(refusal.code, scope, refusal.name)
             await refusal.response(scope, receive, send)
@@ -203,22 +226,26 @@ class Gate:
 
 
 def _is_public(scope: Scope) -> bool:
-    """Whether a request needs no identity. All that is the fleet's is under ``/v1/`` and ``/metrics``."""
+    """Whether a request needs no identity: those for what is the fleet's do; a link lets in by itself."""
     path: str = scope["path"]
     method: str = scope["method"]
+    if path.startswith(LINKS):
+        return True  # a link is what lets in
+    if path.startswith(CYCLES):
+        return path.startswith(_CYCLES_PUBLIC)
     if path.startswith("/v1/"):
         return path == SESSION_PATH and method == "POST"
     return method in _SAFE and path != "/metrics"
 
 
-def _check_path(scope: Scope, identity: Identity) -> None:
-    """What is read is for some roles; what is sent is decided message by message.
+def check_reads(path: str, identity: Identity) -> None:
+    """What is read at a path is for some roles; what is sent is decided message by message.
 
     Raises:
         Refused: not for this one.
     """
-    caller, path = identity.caller, scope["path"]
-    if caller is None or scope["method"] not in _SAFE:
+    caller = identity.caller
+    if caller is None:
         return
     roles = PATHS.get(path, OTHER_PATHS)
     if caller.role not in roles:

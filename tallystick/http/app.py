@@ -21,6 +21,8 @@ from tallystick.actors.runtime.intake import Asker
 from tallystick.actors.runtime.log_feed import LogFeed
 from tallystick.actors.runtime.messages import BudgetNote
 from tallystick.actors.runtime.pending import ANSWER_SECONDS
+from tallystick.cycles.front import Front
+from tallystick.cycles.service import Cycles
 from tallystick.events.log.codec import Message, decode_answer
 from tallystick.events.log.store import Store, StoreAway, StoreError
 from tallystick.http.access import Access, FleetAccess, Gate, Tokens
@@ -30,8 +32,13 @@ from tallystick.http.elsewhere import BEHIND_SECONDS, Elsewhere, HandOver, Marke
 from tallystick.http.events import Events, LogReader
 from tallystick.http.guard import Guard
 from tallystick.http.identity import BY, asker_of, identity_of
+from tallystick.http.link_pages import LinkPages
+from tallystick.http.mcp_endpoint import McpEndpoint
 from tallystick.http.measures import CONTENT_TYPE, Measures, fleet_figures
+from tallystick.http.measures_outgoing import webhook_lines
 from tallystick.http.openapi import serve_document
+from tallystick.http.otlp import Exports
+from tallystick.http.otlp_statuses import OtlpStatuses
 from tallystick.http.reading import ENDPOINTS, MessageName, Unreadable, body_of, messages_of
 from tallystick.http.requests_log import RequestsLog
 from tallystick.http.session_endpoint import SessionEndpoint
@@ -43,6 +50,7 @@ from tallystick.http.views.readers import Readers
 
 if TYPE_CHECKING:
     from tallystick.delegation.link import Answered
+    from tallystick.webhooks.webhooks import WebhookFigures
 
 DENIED: Final = ("access_denied", "operator_key_needed")
 """The codes of what a sender may not do."""
@@ -76,6 +84,8 @@ class Served(Protocol):
     def halted(self) -> str | None: ...
     @property
     def parent_answered(self) -> "Answered | None": ...
+    @property
+    def webhook_figures(self) -> "Sequence[WebhookFigures]": ...
     async def ask_async(
         self,
         message: Message | Sequence[Message],
@@ -102,6 +112,7 @@ class Service:
         self.elsewhere = elsewhere
         self.readers = Readers(fleet.store, log_time=fleet.log_time, limit=reader_limit)
         self.stopping = asyncio.Event()
+        self.mcp = McpEndpoint(self)
         reader = LogReader(fleet.records)
         self.events, self.streams = Events(reader), Streams(reader, self.stopping, self.measures)
 
@@ -116,18 +127,25 @@ class Service:
         return await self._answer(request, None)
 
     async def _answer(self, request: Request, name: str | None) -> Response:
-        note = BudgetNote()
         try:
             body = await body_of(request)
             messages = messages_of(body, name, request.headers.get("idempotency-key"))
+        except Unreadable as wrong:
+            return problem({"code": wrong.code, "detail": str(wrong)}, wrong.status)
+        except ClientDisconnect:
+            return Response(status_code=_ABORTED)
+        return await self.answer_to(request, body, messages)
+
+    async def answer_to(self, request: Request, body: bytes, messages: "bytes | list[bytes]") -> Response:
+        """The answer to messages that were read from a request, ``body`` as it came."""
+        note = BudgetNote()
+        try:
             if self.elsewhere is not None:
                 sent = await self.elsewhere.answer(request, body, messages, self.stopping)
                 if sent is not None:
                     return sent
             asker = asker_of(request)._replace(note=note)
             answer = await self._ask(messages, request, asker, waits=_WAITS in body)
-        except Unreadable as wrong:
-            return problem({"code": wrong.code, "detail": str(wrong)}, wrong.status)
         except Unanswered as late:
             return refused("unanswered", str(late))
         except Stopping:
@@ -201,6 +219,7 @@ class Service:
 
     async def close(self) -> None:
         """End what the server has started."""
+        await self.mcp.close()
         await self.readers.close()
         if self.elsewhere is not None:
             await self.elsewhere.close()
@@ -212,6 +231,7 @@ class Service:
         except Unanswered:
             answer = {}
         text = self.measures.text() + fleet_figures(answer.get("ok"), **figures(self.elsewhere))
+        text += webhook_lines(self.fleet.webhook_figures, answer.get("ok", {}).get("position"))
         return Response(text, 200, NO_STORE, CONTENT_TYPE)
 
 
@@ -265,7 +285,7 @@ def application(
     """
     access = Access(fleet.access, Measures(), tokens)
     gate, service = _gate(Service(fleet, access, elsewhere))
-    return RequestsLog(Guard(gate, hosts), service.measures), service
+    return RequestsLog(Front(OtlpStatuses(Guard(gate, hosts))), service.measures), service
 
 
 def inner_application(fleet: Served, *, keys_needed: bool, reader_limit: ReaderLimit) -> tuple[ASGIApp, Service]:
@@ -276,16 +296,18 @@ def inner_application(fleet: Served, *, keys_needed: bool, reader_limit: ReaderL
     """
     access = Access(fleet.access, Measures(), keys_needed=keys_needed)
     gate, service = _gate(Service(fleet, access, reader_limit=reader_limit))
-    return RequestsLog(gate, service.measures), service
+    return RequestsLog(Front(OtlpStatuses(gate)), service.measures), service
 
 
 def _gate(service: Service) -> tuple[ASGIApp, Service]:
     access, elsewhere = service.access, service.elsewhere
     sessions = SessionEndpoint(access, keeps_key=elsewhere is not None)
     register_url_convertor("message", MessageName())
-    files = StaticFiles()
+    files, exports = StaticFiles(), Exports(service.fleet, access, elsewhere, service.stopping)
+    links = LinkPages(service.fleet, access, elsewhere, service.stopping)
     routes = [
         Route("/v1/messages", service.messages, methods=["POST"]),
+        *(Route(path, exports.take, methods=["POST"]) for path in exports.paths),
         Route("/v1/events", service.events.page, methods=["GET"]),
         Route("/v1/snapshot", service.events.snapshot, methods=["GET"]),
         Route("/v1/stream", service.streams.stream, methods=["GET"]),
@@ -294,12 +316,16 @@ def _gate(service: Service) -> tuple[ASGIApp, Service]:
         Route("/v1/session", sessions.end, methods=["DELETE"]),
         Route("/v1/hand-over", HandOver(access, elsewhere).order, methods=["POST"]),
         Route("/v1/views/{view}", service.view, methods=["GET"]),
+        Route("/mcp", service.mcp, methods=["POST"]),
         Route("/v1/{kind:message}", service.one_kind, methods=["POST"]),
+        Route("/links/{link}", links.show, methods=["GET"]),
+        Route("/links/{link}", links.use, methods=["POST"]),
         Route("/openapi.json", serve_document, methods=["GET"]),
         Route("/docs", serve_page, methods=["GET"]),
         Route("/healthz", service.health, methods=["GET"]),
         Route("/readyz", service.ready, methods=["GET"]),
         Route("/metrics", service.metrics, methods=["GET"]),
+        *Cycles(service.fleet, elsewhere, service.stopping).routes(),
         *(Route(path, files.file, methods=["GET"]) for path in files.paths),
     ]
     handlers = {

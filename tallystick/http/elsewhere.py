@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from tallystick.http.access import Access
+from tallystick.http.access import CYCLES, Access
 from tallystick.http.answers import JSON, NO_STORE, refused
 from tallystick.http.identity import identity_of
 
@@ -76,7 +76,7 @@ class Marked:
         self._app, self._elsewhere = app, elsewhere
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not scope["path"].startswith("/v1/"):
+        if scope["type"] != "http" or not scope["path"].startswith(("/v1/", CYCLES)):
             await self._app(scope, receive, send)
             return
         # What a standby answers is not older than what it has now; what a writer answers is in what it has then.

@@ -29,6 +29,7 @@ class Measures:
         self._buckets = [0] * (len(BOUNDS) + 1)
         self._seconds = 0.0
         self._refused: dict[str, int] = defaultdict(int)
+        self._links: dict[str, int] = defaultdict(int)
         self.in_progress = 0
         self.streams = 0
 
@@ -43,6 +44,10 @@ class Measures:
     def refuse(self, code: str, count: int = 1) -> None:
         """Count what its sender may not do, or who it was not known."""
         self._refused[code] += count
+
+    def link(self, outcome: str) -> None:
+        """Count what became of a link in an alert that was opened or used."""
+        self._links[outcome] += 1
 
     def text(self) -> str:
         """The counts as lines."""
@@ -59,6 +64,9 @@ class Measures:
         yield from _head("tallystick_http_access_refusals_total", "counter", "Refused for who sent it, by code.")
         for code, count in sorted(self._refused.items()):
             yield f'tallystick_http_access_refusals_total{{code="{code}"}} {count}'
+        yield from _head("tallystick_links_total", "counter", "Links in alerts that were opened or used, by outcome.")
+        for outcome, count in sorted(self._links.items()):
+            yield f'tallystick_links_total{{outcome="{outcome}"}} {count}'
         name = "tallystick_http_request_duration_seconds"
         yield from _head(name, "histogram", "How long requests took.")
         so_far = 0

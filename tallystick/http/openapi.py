@@ -1,7 +1,5 @@
 """The description of the API, OpenAPI 3.1: made from messages, replies, examples and the table of statuses."""
 
-import inspect
-import re
 from collections import defaultdict
 from collections.abc import Iterable
 from functools import cache
@@ -17,17 +15,15 @@ from starlette.responses import Response
 from tallystick.events.messages import MESSAGES_MAX, WIRE
 from tallystick.http.answers import JSON, NO_STORE, PROBLEM
 from tallystick.http.examples import EXAMPLES
-from tallystick.http.openapi_access import SCHEMES, SECURITY, hand_over_path, session_path
+from tallystick.http.json_schema import DECIMAL, NUMBER, markdown
+from tallystick.http.openapi_access import SCHEMES, SECURITY, hand_over_path, links_path, mcp_path, session_path
+from tallystick.http.openapi_otlp import otlp_paths
 from tallystick.http.openapi_paths import BODY, COMMON, HEADERS, KEY, OWN, TRACE, Own
 from tallystick.http.reading import ENDPOINTS
 from tallystick.http.replies import REPLIES
 from tallystick.http.statuses import CONFLICT, OWN_STATUS, STATUS, WAIT
 
 _SCHEMAS: Final = "#/components/schemas/"
-_DECIMAL: Final = {"type": "string", "format": "decimal"}
-_NUMBER: Final = {"type": ["number", "string"], "format": "decimal", "pattern": r"^-?[0-9]{1,19}(\.[0-9]{1,9})?$"}
-"""What a decimal number may be written as. Others are read too (``1e3``), but need not be known."""
-_LITERAL: Final = re.compile(r"``(.+?)``")
 
 Json = dict[str, Any]
 
@@ -38,8 +34,11 @@ def document() -> Json:
     paths: Json = {f"/v1/{name}": {"post": _message_path(name)} for name in ENDPOINTS}
     paths["/v1/messages"] = {"post": _messages_path()}
     paths |= {one.path: {"get": _own_path(one)} for one in OWN}
+    paths |= otlp_paths()
     paths["/v1/session"] = session_path(_refusals)
+    paths["/links/{link}"] = links_path(_refusals)
     paths["/v1/hand-over"] = hand_over_path(_refusals)
+    paths["/mcp"] = mcp_path(_refusals)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -97,16 +96,12 @@ def _edited(schema: Any) -> Any:
         return [_edited(one) for one in schema]
     if not isinstance(schema, dict):
         return schema
-    if schema == _DECIMAL:
-        return dict(_NUMBER)
+    if schema == DECIMAL:
+        return dict(NUMBER)
     edited = {key: _edited(value) for key, value in schema.items()}
     if isinstance(text := edited.get("description"), str):
-        edited["description"] = _markdown(text)
+        edited["description"] = markdown(text)
     return edited
-
-
-def _markdown(text: str) -> str:
-    return _LITERAL.sub(r"`\1`", inspect.cleandoc(text))
 
 
 def _gathered() -> Json:
@@ -175,7 +170,7 @@ def _ref(name: str) -> Json:
 
 def _message_path(name: str) -> Json:
     message = ENDPOINTS[name]
-    summary, _, more = _markdown(message.__doc__ or "").partition("\n\n")
+    summary, _, more = markdown(message.__doc__ or "").partition("\n\n")
     replies = [_ref(one.__name__) for one in REPLIES[message]]
     content = {"schema": _ref(message.__name__), "examples": {"example": {"value": dict(EXAMPLES[message])}}}
     return {

@@ -63,6 +63,16 @@ async def body_of(request: Request, most: int = BODY_MAX) -> bytes:
         raise Unreadable("unsupported_media_type", detail, 415)
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise Unreadable("unsupported_media_type", "content-encoding: allowed is identity", 415)
+    return await bytes_of(request, most)
+
+
+async def bytes_of(request: Request, most: int) -> bytes:
+    """The body of a request, of ``most`` bytes, whatever it is.
+
+    Raises:
+        Unreadable: it is too large; nothing more of it is read then.
+        starlette.requests.ClientDisconnect: the client went away.
+    """
     declared = request.headers.get("content-length", "0")
     if declared.isdigit() and int(declared) > most:
         raise _too_large(declared, most)

@@ -11,17 +11,21 @@ import msgspec
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from tallystick.http.link_paths import LINKS, shown_path
 from tallystick.http.measures import STREAM, Measures
 from tallystick.http.reading import ENDPOINTS
 from tallystick.http.views.reader import NAMES
 
 _TRACEPARENT: Final = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
-_OTHER: Final = "other"
+_OTHER, _CYCLES = "other", "cycles"
 TRACE: Final = "tallystick.trace"
 """Where a request's scope has the trace id that its client gave; None without one."""
 _PATHS: Final = {
     **{f"/v1/{name}": name for name in ENDPOINTS},
     "/v1/messages": "messages",
+    "/v1/traces": "otlp-traces",
+    "/v1/metrics": "otlp-metrics",
+    "/v1/logs": "otlp-logs",
     "/v1/events": "events",
     "/v1/snapshot": "snapshot",
     "/v1/stream": STREAM,
@@ -30,10 +34,12 @@ _PATHS: Final = {
     "/healthz": "healthz",
     "/readyz": "readyz",
     "/metrics": "metrics",
+    "/mcp": "mcp",
     "/v1/session": "session",
     "/v1/hand-over": "hand-over",
     **{f"/v1/views/{name}": f"views/{name}" for name in NAMES},
     "/": "dashboard",
+    f"{LINKS}…": "links",
 }
 _NAME: Final = "tallystick.http"
 log: Any = structlog.get_logger(_NAME)
@@ -103,12 +109,13 @@ class RequestsLog:
         finally:
             seconds = time.perf_counter() - began
             self._measures.in_progress -= 1
-            self._measures.note(_PATHS.get(scope["path"], _OTHER), status, seconds)
+            path = shown_path(scope)
+            self._measures.note(_CYCLES if path.startswith("/cycles/") else _PATHS.get(path, _OTHER), status, seconds)
             client: Any = scope.get("client")
             log.info(
                 "request",
                 method=scope["method"],
-                path=scope["path"],
+                path=shown_path(scope),
                 status=status,
                 milliseconds=round(seconds * 1000, 3),
                 client=client[0] if client else None,

@@ -37,7 +37,9 @@ class AgentTerms(TypedDict, total=False):
 
 
 class ReportTerms(TypedDict, total=False):
-    """What a report may say beside, or in place of, a provider's reply."""
+    """What a report may say beside, or in place of, a provider's reply. ``source_id`` is the provider's id of the call:
+    reported by others, too, it counts once.
+    """
 
     model: str
     tokens: int
@@ -45,6 +47,7 @@ class ReportTerms(TypedDict, total=False):
     seconds: Seconds
     operation: str
     labels: dict[str, str]
+    source_id: str
 
 
 class _Working:

@@ -65,7 +65,7 @@ def reserve_of(agent: AgentState, model: str | None, *, last_call: bool = False,
     )
 
 
-class _Calling(Block):
+class Calling(Block):
     """One call. Its hold is kept alive while the block lasts, and ends with it in any case."""
 
     def __init__(self, agent: AgentState, wanted: c.Reserve) -> None:
@@ -98,10 +98,12 @@ class _Calling(Block):
         tokens: int | None = None,
         usd: Dollars | None = None,
         seconds: Seconds | None = None,
+        source_id: str | None = None,
     ) -> None:
         """Say what was used: by the reply of a provider, its usage object or the parts of a stream; or in figures.
 
         The block's end settles the hold by it. Where no seconds are named, those since the hold was granted count.
+        ``source_id`` is the provider's id of the call: reported by others, too, the call counts once.
 
         Raises:
             UsageNotUnderstood: no usage is in ``reply``; the hold will count as used as a whole.
@@ -115,7 +117,9 @@ class _Calling(Block):
                 raise
         took: Any = round(time.monotonic() - self._began, 3) if seconds is None else seconds
         given: Any = (tokens, took, usd)
-        self._used = c.Settle(hold=self.id, model=self.model, usage=Usage(*given), provider_usage=counts)
+        self._used = c.Settle(
+            hold=self.id, model=self.model, usage=Usage(*given), provider_usage=counts, source_id=source_id
+        )
 
     def unused(self) -> None:
         """Say that nothing was used: the hold is given back."""
@@ -194,7 +198,8 @@ class _Calling(Block):
             if refused.code != "unknown_hold":
                 raise
             # It ended so long ago that it was forgotten; what was used is a fact all the same.
-            report = agent.report(model=used.model, usage=used.usage, provider_usage=used.provider_usage)
+            said = {"model": used.model, "usage": used.usage, "provider_usage": used.provider_usage}
+            report = agent.report(**said, source_id=used.source_id)
             reply = yield from asking(report, Enforcement, agent.id, retry_seconds)
         self.reply = reply
         agent.hear(reply, asked=self._asked, used=self.model)
@@ -219,7 +224,7 @@ class _Calling(Block):
 _NOTHING: Final = Held("", "", EdgeAmounts(), EdgeAmounts(), "")
 
 
-class Call(_Calling, PlainBlock["Call"]):
+class Call(Calling, PlainBlock["Call"]):
     """One call of a thread."""
 
     def _plain(self) -> "Call":
@@ -234,7 +239,7 @@ class Call(_Calling, PlainBlock["Call"]):
         self._stream_left = False
 
 
-class AsyncCall(_Calling, AwaitedBlock["AsyncCall"]):
+class AsyncCall(Calling, AwaitedBlock["AsyncCall"]):
     """One call of a coroutine."""
 
     def _awaited(self) -> "AsyncCall":

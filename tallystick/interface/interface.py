@@ -24,6 +24,11 @@ class Interface:
 
     _runner: Runner
 
+    @property
+    def runner(self) -> Runner:
+        """What sends the messages of all that is open, and keeps it alive; for adapters of other libraries."""
+        return self._runner
+
     def agent(self, id: str, *, parent: str | None = None, **terms: Unpack[AgentTerms]) -> AgentBlock:
         """An agent, for `with` and `async with`: its account is opened, kept alive, and released at the end.
 

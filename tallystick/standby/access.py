@@ -2,6 +2,8 @@
 
 import datetime as dt
 
+from tallystick.config.settings import Config
+from tallystick.config.telemetry import Telemetry
 from tallystick.events.state.keys import Key, Keys
 from tallystick.http.access import FleetAccess
 from tallystick.standby.followed import Followed
@@ -23,9 +25,28 @@ class FollowedAccess:
         """The digest of `control.operator_key`, where there is one."""
         return self._ledger.rules.config.control.operator_key if self._ledger.configured else None
 
+    @property
+    def telemetry(self) -> Telemetry:
+        """The settings of telemetry in force."""
+        return self._ledger.rules.config.telemetry
+
+    @property
+    def opening(self) -> object:
+        """Another object each time that the fleet is followed anew."""
+        return self._ledger
+
+    def has_price(self, model: str) -> bool:
+        """Whether the price list in force knows a model."""
+        return self._ledger.rules.has_price(model)
+
     def now(self) -> dt.datetime:
         """What time it is here, and never before the newest record."""
         return max(dt.datetime.now(dt.UTC), self._ledger.now)
+
+    @property
+    def config(self) -> Config | None:
+        """The configuration in force, where there is one."""
+        return self._ledger.rules.config if self._ledger.configured else None
 
     def note_misuse(self, key: Key) -> None:
         """A standby records nothing: the program's log says it."""
@@ -46,9 +67,28 @@ class SharedAccess:
         """The digest of `control.operator_key`, where there is one."""
         return self.current.operator_key
 
+    @property
+    def telemetry(self) -> Telemetry:
+        """The settings of telemetry in force."""
+        return self.current.telemetry
+
+    @property
+    def opening(self) -> object:
+        """Another object for each time that this server has a role."""
+        return self.current.opening
+
+    def has_price(self, model: str) -> bool:
+        """Whether the price list in force knows a model."""
+        return self.current.has_price(model)
+
     def now(self) -> dt.datetime:
         """What time it is for the fleet."""
         return self.current.now()
+
+    @property
+    def config(self) -> Config | None:
+        """The configuration in force, where there is one."""
+        return self.current.config
 
     def note_misuse(self, key: Key) -> None:
         """A key was shown after its end."""

@@ -28,6 +28,7 @@ OpenFleet = Callable[[Store, Opened | None], Fleet]
 closed where it fails."""
 if TYPE_CHECKING:
     from tallystick.delegation.link import Answered
+    from tallystick.webhooks.webhooks import WebhookFigures
 
 ANSWERED_HERE: Final = (c.GetGlobalStatus, c.GetHolds, c.GetLimits, c.GetStatus, c.ListKeys)
 """Questions that a standby answers itself. What else is asked needs the newest state (`CheckEnforcement`), or what only
@@ -172,6 +173,12 @@ class SharedFleet:
     def parent_answered(self) -> "Answered | None":
         """When the fleet that this one's total comes from has answered; only the writer asks it."""
         return None if self.fleet is None else self.fleet.parent_answered
+
+    @property
+    def webhook_figures(self) -> "Sequence[WebhookFigures]":
+        """How webhooks stand; only the writer sends to them."""
+        fleet = self.fleet
+        return () if fleet is None else fleet.webhook_figures
 
     async def ask_async(
         self,

@@ -34,7 +34,10 @@ _ANSWER_SECONDS: Final = 35.0
 """How long the writer may take: a little longer than it takes to say that it is late."""
 _CONNECT_SECONDS: Final = 2.0
 _CONNECTIONS: Final = httpx2.Limits(max_connections=1_000, max_keepalive_connections=100, keepalive_expiry=4.0)
-_PASSED_ON: Final = ("authorization", "content-type", "idempotency-key", "traceparent", "tracestate")
+_PASSED_ON: Final = (
+    *("authorization", "content-encoding", "content-type", "idempotency-key"),
+    *("traceparent", "tracestate"),
+)
 _KEPT_BACK: Final = frozenset(("connection", "content-encoding", "content-length", "date", "transfer-encoding"))
 _TO_THE_WRITER: Final = frozenset(one.__name__ for one in WIRE) - {one.__name__ for one in ANSWERED_HERE}
 _WAITS: Final = b"wait_seconds"
@@ -194,7 +197,9 @@ class ToWriter:
             headers["x-forwarded-for"] = request.client.host
         seconds = None if _WAITS in body else _ANSWER_SECONDS
         timeout = httpx2.Timeout(seconds, connect=_CONNECT_SECONDS)
-        return await self._client.post(f"{url}{request.url.path}", content=body, headers=headers, timeout=timeout)
+        query = f"?{request.url.query}" if request.url.query else ""
+        there = f"{url}{request.url.path}{query}"
+        return await self._client.request(request.method, there, content=body, headers=headers, timeout=timeout)
 
     async def _until_other(self, writer: WriterSeen) -> None:
         """Wait until the writer is another, or its lease has ended."""

@@ -14,7 +14,7 @@ from tallystick.http.server import as_many, listen, settings_of
 from tests.support.local_cluster import OPEN, LocalCluster, create
 from tests.support.postgres import shared
 
-SECONDS = 30.0
+SECONDS = 120.0
 
 
 class InThread:

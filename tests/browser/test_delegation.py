@@ -43,4 +43,5 @@ def test_a_child_says_where_its_total_comes_from_and_whether_its_parent_is_away(
     top.kill()
     parent.get_by_text("away since ").wait_for()
     parent.get_by_text("this fleet goes on within what it has").wait_for()
+    page.context.close()  # it would say that it cannot ask any more
     assert child.stop() == 0

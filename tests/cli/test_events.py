@@ -18,7 +18,7 @@ from tallystick.explain.selection import TYPES
 from tests.support.cli import Run
 from tests.support.cli_logs import place_of, records_of
 
-TIMEOUT_SECONDS = 30
+TIMEOUT_SECONDS = 120
 
 
 def shown(run: Run, *words: str) -> list[dict[str, Any]]:

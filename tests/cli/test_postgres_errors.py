@@ -130,7 +130,7 @@ def test_without_the_packages_the_extra_is_named(run: Run, monkeypatch: pytest.M
 def test_a_writer_on_another_machine_is_named_with_what_to_do(
     run: Run, server: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(send, "_PATIENCE_SECONDS", 0)
+    monkeypatch.setattr(send, "PATIENCE_SECONDS", 0)
     url = server.url(fleet="far")
     store = open_store(url, writer=True)
     with psycopg.connect(place_of(url).database, autocommit=True) as connection:

@@ -141,7 +141,7 @@ def test_while_a_process_writes_that_cannot_be_reached_it_is_named(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begin(run)
-    monkeypatch.setattr(send, "_PATIENCE_SECONDS", 0)
+    monkeypatch.setattr(send, "PATIENCE_SECONDS", 0)
     code = (
         "import sys; from tallystick.events.log.store import open_store\n"
         "store = open_store('sqlite:///tallystick.db', writer=True); print('open', flush=True); sys.stdin.read()"

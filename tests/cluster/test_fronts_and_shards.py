@@ -1,6 +1,7 @@
 """A front and shards, whose fleets are in PostgreSQL: what a client of a fleet beneath its name sees."""
 
 import secrets
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -64,6 +65,24 @@ def test_keys_belong_to_fleets_and_without_one_nothing_is_let_in_from_elsewhere(
         assert (await cluster.ask("POST", f"{beneath('keyless')}/messages", OPEN)).status == 401
         session = await cluster.ask("POST", f"{beneath('ours')}/session", {"key": ours})
         assert "Path=/v1/fleets/ours/;" in session.headers["set-cookie"]
+
+    play(url, story, keys_needed=True)
+
+
+def test_each_fleet_has_its_own_tools_beneath_its_name(url: str) -> None:
+    one, two = create(url, "tools-one"), create(url, "tools-two")
+
+    async def story(cluster: LocalCluster) -> None:
+        async def tool(fleet: str, key: str, name: str, **arguments: Any) -> Any:
+            asked = {"name": name, "arguments": arguments}
+            message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": asked}
+            answer = await cluster.ask("POST", f"/v1/fleets/{fleet}/mcp", message, key)
+            return answer.json["result"]["structuredContent"] if answer.status == 200 else answer.status
+
+        opened = await tool("tools-one", one, "AllocateBudget", agent="a", budget={"tokens": 7})
+        assert opened["remaining"] == {"tokens": 7}
+        assert (await tool("tools-two", two, "GetStatus", agent="a"))["code"] == "unknown_agent"
+        assert await tool("tools-two", one, "GetStatus", agent="a") == 401
 
     play(url, story, keys_needed=True)
 

@@ -61,6 +61,15 @@ CASES = {
     "manual_override:\n  priority_override:\n    x: hi": (
         f"limits.yml:3:8: manual_override.priority_override.x: found 'hi', allowed is {FOUR}; did you mean 'high'?"
     ),
+    "telemetry: {account: []}": "limits.yml:1:22: telemetry.account: found a list, allowed is 1 to 16 attributes",
+    "telemetry: {labels: {team: [team, gen_ai.input.messages]}}": (
+        "limits.yml:1:28: telemetry.labels.team: found a list, allowed is attributes without the text of prompts and "
+        "replies: gen_ai.input.messages has it"
+    ),
+    "telemetry: {account: [ai.prompt.messages]}": (
+        "limits.yml:1:22: telemetry.account: found a list, allowed is attributes without the text of prompts and "
+        "replies: ai.prompt.messages has it"
+    ),
     "delegate: {account: team, parent: []}": (
         "limits.yml:1:35: delegate.parent: found a list, allowed is an address, or several in a list"
     ),

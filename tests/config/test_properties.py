@@ -27,6 +27,7 @@ from tallystick.config.limits import (
 )
 from tallystick.config.loader import changed, from_mapping, parse, restore, to_mapping, without_limits
 from tallystick.config.names import FLEET_NAMES
+from tallystick.config.outgoing import ApprovalLinks, Webhook
 from tallystick.config.overlay import changes, dropped
 from tallystick.config.remarks import kept, limits_of, names_key
 from tallystick.config.section import Section
@@ -103,7 +104,7 @@ ADDRESSES = NAMES.filter(lambda name: "@" not in name).map("https://{}".format)
 PARENTS = ADDRESSES | NAMES.map("sqlite:///{}".format) | st.lists(ADDRESSES, min_size=1, max_size=3).map(tuple)
 MUST_FIT = (
     *("timezone", "models", "auto_model_selection", "notifications", "circuit_breaker"),
-    *("notification_networks", "delegate"),
+    *("notification_networks", "delegate", "webhooks", "approval_links"),
     *("accounts", "limits", "limits_counters_max"),
 )
 FREE = st.fixed_dictionaries(
@@ -143,6 +144,19 @@ def accounts() -> st.SearchStrategy[Accounts]:
     return st.builds(Accounts, st.none() | auto)
 
 
+SECRETS = st.sampled_from(["${TALLYSTICK_SECRET}", "file:/run/secret"])
+
+
+def webhooks() -> st.SearchStrategy[Webhook]:
+    urls = st.sampled_from(["https://example.com/hook", "http://[::1]:9/${TALLYSTICK_PART}"])
+    return st.builds(Webhook, urls, SECRETS, st.lists(NAMES, max_size=2).map(tuple), st.integers(1, 1_000))
+
+
+def approval_links(recipient: str) -> st.SearchStrategy[ApprovalLinks]:
+    names = st.sampled_from([(), (recipient,)])
+    return st.builds(ApprovalLinks, st.just("https://budget.example.com"), SECRETS, names, st.integers(1, 1_000))
+
+
 @st.composite
 def configs(draw: st.DrawFn) -> Config:
     """Any configuration: each key drawn from its kind, but for those that must fit together."""
@@ -165,6 +179,8 @@ def configs(draw: st.DrawFn) -> Config:
         auto_model_selection=AutoModelSelection((*rules, ModelRule("default", aliases[0]))),
         notifications=notifications,
         notification_networks=tuple(draw(st.lists(st.ip_addresses().map(str), max_size=2))),
+        webhooks=draw(st.dictionaries(NAMES, webhooks(), max_size=2)),
+        approval_links=draw(st.none() | approval_links(notified)),
         limits=tuple(draw(st.lists(limits(), max_size=3, unique_by=lambda limit: limit.name))),
         accounts=draw(accounts()),
         limits_counters_max=draw(st.integers(1, AMOUNT_MAX)),

@@ -8,7 +8,7 @@ import pytest
 from tallystick.events.log.store import PAGE, Fenced, Record, Store, open_store
 from tests.support.store_processes import STORES, records
 
-SECONDS = 20
+SECONDS = 120
 """How long a test waits for another thread before it gives up."""
 
 

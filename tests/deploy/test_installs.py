@@ -14,8 +14,9 @@ from importlib.metadata import distribution
 from itertools import chain
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 from urllib.parse import urlsplit
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 import pytest
 
@@ -30,13 +31,17 @@ HAS = {
     "parquet": {"parquet"},
     "analysts": {"parquet"},
     "notify": {"notify"},
+    "mcp": {"mcp"},
     "postgres": {"postgres"},
     "ray": {"postgres"},
-    "dev": {"http", "notify", "postgres"},
+    "telemetry": {"telemetry"},
+    "dev": {"http", "mcp", "notify", "postgres", "telemetry"},
 }
 """What works with each extra, besides the base."""
 MODULES = {
-    "http": ("tallystick.http",),
+    # What serves a view to `tallystick mcp` comes with either extra.
+    "http": ("tallystick.http", "tallystick.cli.mcp_store"),
+    "mcp": ("tallystick.mcp.server", "tallystick.mcp.of_server", "tallystick.mcp.over_"),
     "parquet": ("tallystick.cli.parquet",),
     "postgres": (
         "tallystick.audit.database_objects",
@@ -46,6 +51,7 @@ MODULES = {
         "tallystick.projections.store.names_postgres",
         "tallystick.projections.store.view_postgres",
     ),
+    "telemetry": ("tallystick.telemetry.from_protobuf",),
 }
 """How the names of the modules begin that can be imported only then."""
 OF_SEVERAL = ("tallystick.cluster", "tallystick.standby")
@@ -62,6 +68,15 @@ for module in pkgutil.walk_packages(tallystick.__path__, "tallystick.", onerror=
 ALERT = """
 from tallystick.actors.runtime.sender import problem_of
 print(problem_of("json://127.0.0.1/", {}))
+"""
+
+
+PROTOBUF = """
+from tallystick.telemetry.answers import MissingPackages, protobuf
+try:
+    print(protobuf().response("traces", 0, ""))
+except MissingPackages as error:
+    print(error)
 """
 
 
@@ -131,7 +146,14 @@ def check(made: Environment, extra: str | None) -> None:
     for part, modules in MODULES.items():
         is_missing = any(name.startswith(modules) for name in missing)
         assert is_missing == (part not in HAS[extra]), imported.stdout
-    checks = {"http": check_server, "parquet": check_parquet, "notify": check_alerts, "postgres": check_postgres}
+    checks = {
+        "http": check_server,
+        "mcp": check_mcp,
+        "parquet": check_parquet,
+        "notify": check_alerts,
+        "postgres": check_postgres,
+        "telemetry": check_telemetry,
+    }
     for part, check_part in checks.items():
         if extra is None or part in HAS[extra]:
             check_part(made, part in HAS[extra])
@@ -152,11 +174,24 @@ def check_alerts(made: Environment, there: bool) -> None:
     assert problem.stdout.strip() == said, problem.stderr
 
 
+def check_telemetry(made: Environment, there: bool) -> None:
+    read = made.run(made.command(PROTOBUF))
+    assert read.returncode == 0, read.stderr
+    assert (read.stdout == "b''\n") == there
+    assert there or "pip install 'tallystick[telemetry]'" in read.stdout
+
+
 def check_postgres(made: Environment, there: bool) -> None:
     asked = made.run(made.tallystick("status", "--store", "postgresql://127.0.0.1:1/none"))
     assert asked.returncode == 1
     assert ("pip install 'tallystick[postgres]'" in asked.stderr) != there, asked.stderr
     assert ("cannot be read" in asked.stderr) == there, asked.stderr
+
+
+def check_mcp(made: Environment, there: bool) -> None:
+    asked = made.run(made.tallystick("mcp", "--store", "sqlite:///asked.db"))
+    assert (asked.returncode == 0) == there, asked.stderr
+    assert there or "pip install 'tallystick[mcp]'" in asked.stderr
 
 
 def check_server(made: Environment, there: bool) -> None:
@@ -171,11 +206,17 @@ def check_server(made: Environment, there: bool) -> None:
         port = urlsplit(server.stdout.readline().decode().split(" at ")[1].strip()).port
         with urlopen(f"http://127.0.0.1:{port}/readyz", timeout=SECONDS) as answer:
             assert answer.read() == b"ready\n"
+        called = Request(f"http://127.0.0.1:{port}/mcp", b"{}", {"content-type": "application/json"})
+        with pytest.raises(HTTPError) as refused:
+            urlopen(called, timeout=SECONDS).close()  # noqa: S310 - it is our own server's
+        with refused.value as problem:
+            has_mcp = b"pip install 'tallystick[mcp]'" not in problem.read()
+            assert problem.code == (406 if has_mcp else 501)
         server.terminate()
         assert server.wait(SECONDS) == 0
 
 
-@pytest.mark.parametrize("extra", [None, "server", "notify", "postgres"])
+@pytest.mark.parametrize("extra", [None, "server", "mcp", "notify", "postgres", "telemetry"])
 def test_the_wheel_runs_with_what_it_needs_and_says_what_is_missing(
     wheel: Path, tmp_path: Path, extra: str | None
 ) -> None:

@@ -64,4 +64,4 @@ def test_the_servers_take_their_arguments_and_find_each_other_and_the_store() ->
     # Each option is read before a wrong one is found.
     assert "'--port'" in CliRunner().invoke(main, [*arguments, "--port", "no number"]).output
     dockerfile = (PROJECT / "deploy" / "Dockerfile").read_text(encoding="utf-8")
-    assert "[server,postgres,notify]" in dockerfile
+    assert "[server,mcp,postgres,notify]" in dockerfile

@@ -1,6 +1,5 @@
 """The files, folders, classes and functions that the pages about the code name exist."""
 
-import ast
 import re
 from functools import cache
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.pages import PAGES, PROJECT
+from tests.support.source_files import source_file
 
 ROOMS = ("actors", "benchmarks", "config", "events", "projections", "tallystick", "tests")
 IN_A_ROOM = r"(?:{})/[\w/]*(?:\.\w+)?".format("|".join(ROOMS))
@@ -22,9 +22,8 @@ def defined() -> set[str]:
     found = set()
     for room in ROOMS:
         for path in (PROJECT / room).rglob("*.py"):
-            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-                if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-                    found.add(node.name)
+            file = source_file(path)
+            found.update(file.classes, (name for name, _ in file.functions))
     return found
 
 

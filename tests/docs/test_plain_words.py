@@ -18,6 +18,7 @@ import pytest
 
 from tallystick.cli.main import main
 from tests.support.pages import PAGES, PROJECT, fences
+from tests.support.source_files import source_file
 
 ROOMS = ("actors", "benchmarks", "config", "events", "projections", "tallystick")
 CODE = sorted(path for room in ROOMS for path in (PROJECT / room).rglob("*.py") if "node_modules" not in path.parts)
@@ -170,24 +171,29 @@ def _named(path: Path) -> Iterator[tuple[str, set[str]]]:
     """The names of a file and of what it defines, each with the parts that it may not have."""
     for part in path.relative_to(PROJECT).with_suffix("").parts:
         yield part, FILES
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            yield node.name, NAMES
+    file = source_file(path)
+    for name in (*file.classes, *(function for function, _ in file.functions)):
+        yield name, NAMES
 
 
-@pytest.mark.parametrize("path", CODE, ids=lambda path: path.relative_to(PROJECT).as_posix())
-def test_texts_and_comments_of_the_code_use_plain_words(path: Path) -> None:
+def test_texts_and_comments_of_the_code_use_plain_words() -> None:
     found = [
         f"{path.relative_to(PROJECT)}:{line}: {complaint}"
+        for path in CODE
         for line, text in _said(path.read_text(encoding="utf-8"))
         for complaint in complaints(text)
     ]
     assert not found, "\n".join(found)
 
 
-@pytest.mark.parametrize("path", [*CODE, *TESTS], ids=lambda path: path.relative_to(PROJECT).as_posix())
-def test_files_classes_and_functions_have_plain_names(path: Path) -> None:
-    assert not [f"{name}: {_parts(name) & words}" for name, words in _named(path) if _parts(name) & words]
+def test_files_classes_and_functions_have_plain_names() -> None:
+    found = [
+        f"{path.relative_to(PROJECT)}: {name}: {_parts(name) & words}"
+        for path in (*CODE, *TESTS)
+        for name, words in _named(path)
+        if _parts(name) & words
+    ]
+    assert not found, "\n".join(found)
 
 
 # --- the test itself --------------------------------------------------------------------------------------------------

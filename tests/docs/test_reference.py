@@ -11,6 +11,7 @@ import click
 import psycopg
 import pytest
 import yaml
+from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS, MODERN_PROTOCOL_VERSIONS
 
 from tallystick.actors.runtime.fleet import Fleet
 from tallystick.cli.main import main
@@ -27,6 +28,8 @@ from tallystick.events.log.postgres_servers import Servers
 from tallystick.events.log.store import open_store
 from tallystick.events.messages import WIRE, Command
 from tallystick.events.messages.proposals import INTERNAL
+from tallystick.mcp.resources import QUESTIONS, SCHEME, VIEWS
+from tallystick.mcp.tools import tools_for
 from tallystick.projections.store.runner import catch_up, open_view_store
 from tests.support.extremes import numbers_of
 from tests.support.pages import PROJECT, blocks
@@ -179,9 +182,11 @@ WHOLE = {
     "max_concurrent.per_type",
     "token_budgets",
     "models",
+    "telemetry.labels",
     "products",
     "manual_override.priority_override",
     "notifications",
+    "webhooks",
 }
 """Maps whose keys are chosen by the user."""
 
@@ -282,6 +287,25 @@ def test_a_command_is_listed_with_its_options_and_arguments(path: str) -> None:
         if isinstance(argument, click.Argument):
             shown = argument.metavar or (argument.name or "").upper()
             assert shown in listed or path == "tallystick audit explain"
+
+
+# --- MCP --------------------------------------------------------------------------------------------------------------
+
+
+def test_every_tool_and_resource_is_listed_and_no_other() -> None:
+    listed = sections(text_of("mcp.md"), 2)
+    tools = {names(row[0])[0]: row[1] == "yes" for row in rows(listed["Tools"])}
+    assert tools == {tool.name: tool.only_reads for tool in tools_for(None)}
+    resources = [(names(row[0])[0], row[1]) for row in rows(listed["Resources"])]
+    assert resources == [
+        *((f"{SCHEME}{name}", view.text) for name, view in VIEWS.items()),
+        *((question.uri, question.text) for question in QUESTIONS),
+    ]
+
+
+def test_the_versions_of_the_protocol_that_are_said_to_be_spoken_are() -> None:
+    first, last = re.findall(r"\d{4}-\d\d-\d\d", text_of("mcp.md").partition("## ")[0])
+    assert (first, last) == (min(HANDSHAKE_PROTOCOL_VERSIONS), max(MODERN_PROTOCOL_VERSIONS))
 
 
 # --- the store --------------------------------------------------------------------------------------------------------

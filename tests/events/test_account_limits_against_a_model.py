@@ -14,7 +14,7 @@ from tests.support.core import Core, fleet
 from tests.support.limit_model import Model
 from tests.support.limit_sessions import AGENTS, BUCKET, TREE, Session, made_up
 
-SEEDS = int(os.environ.get("TALLYSTICK_LIMIT_SEEDS", "240"))
+SEEDS = int(os.environ.get("TALLYSTICK_LIMIT_SEEDS", "96"))
 BATCHES = 6
 PLENTY = 10_000_000
 BELOW: dict[str, list[str]] = {agent: [agent] for agent in TREE}

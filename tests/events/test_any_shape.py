@@ -10,9 +10,10 @@ from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.log import snapshot
 from tests.support.core import Core, budget, dump, fleet
+from tests.support.examples import examples
 from tests.support.trees import grown, levels_are_right, parents
 
-CHANCE = settings(max_examples=40, deadline=None, derandomize=True, print_blob=False)
+CHANCE = settings(max_examples=examples(40), deadline=None, derandomize=True, print_blob=False)
 
 
 def chain(core: Core, n: int) -> Core:

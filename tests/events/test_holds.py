@@ -97,6 +97,33 @@ def test_a_heartbeat_moves_the_expiry_on_by_the_time_to_live(core: Core) -> None
     assert core.account("ann").held[0] == 0
 
 
+def test_a_heartbeat_extends_a_hold_from_when_it_would_expire_and_each_adds_to_the_one_before(core: Core) -> None:
+    core.given(hold("ann", "h", 30, ttl_seconds=Decimal(10))).wait(9)
+    assert core.when(c.Heartbeat(hold="h", extend_seconds=Decimal(5))).expires_at == "2026-03-04T12:00:15Z"
+    assert core.when(c.Heartbeat(hold="h", extend_seconds=Decimal(5))).expires_at == "2026-03-04T12:00:20Z"
+    core.wait(10).pass_time()
+    assert core.account("ann").held[0] == 30
+    core.wait(1).pass_time()
+    assert core.account("ann").held[0] == 0
+
+
+def test_no_hold_is_extended_beyond_a_week_from_now_nor_made_shorter_by_that(core: Core) -> None:
+    week = Decimal(604_800)
+    core.given(hold("ann", "h", 30, ttl_seconds=week)).wait(3600)
+    assert core.when(c.Heartbeat(hold="h", extend_seconds=week)).expires_at == "2026-03-11T13:00:00Z"
+    assert core.when(c.Heartbeat(hold="h", extend_seconds=Decimal(1))).expires_at == "2026-03-11T13:00:00Z"
+
+
+def test_a_hold_is_extended_from_now_or_from_its_expiry_and_nothing_else_is(core: Core) -> None:
+    core.given(hold("ann", "h", 30))
+    core.when(c.Heartbeat(hold="h", ttl_seconds=Decimal(5), extend_seconds=Decimal(5)))
+    core.then_refused("invalid_message")
+    core.when(c.Heartbeat(agent="ann", extend_seconds=Decimal(5)))
+    core.then_refused("invalid_message")
+    core.when(c.Heartbeat(hold="h", extend_seconds=Decimal(0)))
+    core.then_refused("invalid_amount")
+
+
 def test_a_heartbeat_names_exactly_one_of_agent_and_hold(core: Core) -> None:
     for command in (c.Heartbeat(), c.Heartbeat(agent="ann", hold="h")):
         core.when(command)

@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.limit_sessions import AGENTS, Session
 
-SEEDS = int(os.environ.get("TALLYSTICK_LIMIT_SEEDS", "240"))
+SEEDS = int(os.environ.get("TALLYSTICK_LIMIT_SEEDS", "96"))
 BATCHES = 6
 
 

@@ -22,7 +22,7 @@ from tests.support.core import Core, allocate, budget, complete, fleet, start, s
 from tests.support.corrections import asked, given, records
 from tests.support.limit_recount import Recount
 
-SEEDS = int(os.environ.get("TALLYSTICK_LIMIT_SEEDS", "240"))
+SEEDS = int(os.environ.get("TALLYSTICK_LIMIT_SEEDS", "96"))
 BATCHES = 6
 AGENTS: dict[str, dict[str, Any]] = {
     "team": {"product": "shop"},

@@ -13,6 +13,7 @@ from tallystick.events.decide.limit_status import get_limits
 from tallystick.events.decide.turn import Turn
 from tallystick.events.state.slot_time import micros
 from tests.support.core import Core, allocate, hold, submit, use
+from tests.support.examples import examples
 from tests.support.limited import limit, limited, report
 
 SECOND = dt.timedelta(seconds=1)
@@ -59,7 +60,7 @@ def shown(core: Core, **asked: Any) -> list[tuple[str, str | None]]:
     return [(one.limit, one.value) for one in core.when(c.GetLimits(**asked)).limits]
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(examples(8)))
 def test_the_nearest_are_those_that_a_look_at_every_counter_finds(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     core = busy(seed)
     now = micros(core.now)

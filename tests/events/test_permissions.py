@@ -11,7 +11,7 @@ from tallystick.events.catalog import RequestRefused
 from tallystick.events.decide.permissions import MESSAGES, PATHS, ROLES, Caller, acts_for, refusal_of
 from tallystick.events.log.codec import read_message
 from tallystick.events.messages.replies import Refusal
-from tests.support.core import Core, allocate, fleet, hold, settle, submit
+from tests.support.core import Core, allocate, fleet, hold, settle, submit, use
 from tests.support.messages import good
 from tests.support.pages import PROJECT
 
@@ -32,7 +32,7 @@ CELLS = [(kind, role, TABLE[kind.__name__][role]) for kind in c.WIRE for role in
 @pytest.fixture
 def core() -> Core:
     """a has b below it, and b has c; other stands beside them. Tasks: run is below b, far is not below a."""
-    config = {"products": {"shop": {}}}
+    config = {"products": {"shop": {}}, "accounts": {"auto": {}}}
     made = Core(fleet(1_000_000, **config))
     made.given(allocate("a", 500_000), allocate("b", 300_000, parent="a"))
     made.given(allocate("c", 5_000, parent="b"), allocate("other", 10_000))
@@ -81,12 +81,12 @@ def test_every_message_and_every_path_has_a_row_and_no_other() -> None:
 @pytest.mark.parametrize(("kind", "role", "cell"), CELLS, ids=[f"{kind.__name__}-{role}" for kind, role, _ in CELLS])
 def test_a_role_may_do_what_the_table_says(core: Core, kind: type[c.Command], role: Any, cell: str) -> None:
     caller = Caller(role, "a" if role == "agent" else None)
-    mine = made(kind, OWN.get(kind, {}))
+    mine = made(kind, {"agent": "session-1"} if cell == "auto" else OWN.get(kind, {}))
     refused = refusal_of(core.ledger, mine, caller)
-    assert (refused is None) == (cell in ("yes", "own"))
+    assert (refused is None) == (cell in ("yes", "own", "auto"))
     if refused is not None:
         assert (refused.role, refused.request) == (role, kind.__name__)
-    if cell == "own":
+    if cell in ("own", "auto"):
         other = made(
             kind, {**({"agent": "other"} if "agent" in kind.__struct_fields__ else {}), **FOREIGN.get(kind, {})}
         )
@@ -141,6 +141,36 @@ MORE: dict[str, tuple[c.Command, bool]] = {
 @pytest.mark.parametrize(("command", "may"), MORE.values(), ids=MORE)
 def test_an_agent_acts_for_itself_and_those_below(core: Core, command: c.Command, may: bool) -> None:
     assert (refusal_of(core.ledger, command, AGENT) is None) == may
+
+
+TELEMETRY = Caller("telemetry")
+REPORTED: dict[str, tuple[c.ReportUsage, bool]] = {
+    "for an id that has no account": (c.ReportUsage(agent="new"), True),
+    "for an account that has opened by itself": (c.ReportUsage(agent="session"), True),
+    "for one that has, and was released": (c.ReportUsage(agent="ended"), True),
+    "for an account that was opened by a message": (c.ReportUsage(agent="other"), False),
+    "for one that was, and is released": (c.ReportUsage(agent="gone"), False),
+    "for a task": (c.ReportUsage(task="far"), False),
+    "for a task, as an agent": (c.ReportUsage(agent="far"), False),
+    "for an account and a task": (c.ReportUsage(agent="session", task="far"), False),
+    "for the fleet of a delegated account": (
+        c.ReportUsage(agent="session", child=c.FromChild(fleet="f", first=1, upto=2)),
+        False,
+    ),
+    "for the fleet itself": (c.ReportUsage(agent="pool"), False),
+    "for no one": (c.ReportUsage(), False),
+}
+
+
+@pytest.mark.parametrize(("command", "may"), REPORTED.values(), ids=REPORTED)
+def test_a_key_for_telemetry_reports_for_accounts_that_open_by_themselves(
+    core: Core, command: c.ReportUsage, may: bool
+) -> None:
+    core.given(use("session", 5), use("ended", 5), allocate("gone", 10))
+    core.given(c.ReleaseBudget(agent="ended"), c.ReleaseBudget(agent="gone"))
+    assert (refusal_of(core.ledger, command, TELEMETRY) is None) == may
+    core.given(c.LoadConfig(config={"accounts": {"auto": None}}))
+    assert refusal_of(core.ledger, command, TELEMETRY) is not None, "then none opens by itself"
 
 
 def test_what_was_below_an_agent_stays_its_own_after_its_end(core: Core) -> None:

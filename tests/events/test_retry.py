@@ -18,6 +18,7 @@ from tallystick.events.messages.replies import Refusal
 from tallystick.events.state.ledger import Ledger
 from tests.support.core import START, Core, allocate, budget, fleet, hold, submit, use
 from tests.support.counting import steps
+from tests.support.examples import examples
 
 QUIET = {"enforcement": {"warn_before_exhaustion_seconds": 0}}
 STEP = dt.timedelta(microseconds=1)
@@ -160,7 +161,7 @@ def _fleet(dice: Random) -> Core:
     return core.given(allocate("a", 200), allocate("b", cost="2"), c.AllocateFromPool(agent="d", request=budget(50)))
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=examples(40), deadline=None, derandomize=True)
 @given(st.integers(0, 2**32))
 def test_a_repeat_at_that_time_is_granted_and_a_microsecond_earlier_is_not(seed: int) -> None:
     dice = Random(seed)

@@ -35,6 +35,7 @@ from tallystick.http.oidc import LEEWAY_SECONDS, OidcTokens, Provider
 from tests.support.asgi import call
 from tests.support.core import START
 from tests.support.issuer import AUDIENCE, Issuer
+from tests.support.mcp_client import MODERN, request_of
 from tests.support.serving import Served
 
 
@@ -347,6 +348,10 @@ def test_a_served_fleet_takes_tokens(issuer: Issuer, tmp_path: Path) -> None:
         answer = client.post("/v1/get-global-status", {}, Authorization=f"Bearer {token}")
         assert answer.status == 200
         assert client.post("/v1/get-global-status", {}).status == 401
+        body, headers = request_of("tools/call", {"name": "GetGlobalStatus", "arguments": {}}, MODERN)
+        called = client.post("/mcp", body, **headers, Authorization=f"Bearer {token}")
+        assert (called.status, called.json["result"]["isError"]) == (200, False)
+        assert client.post("/mcp", body, **headers).status == 401
     finally:
         client.close()
         assert server.stop() == 0

@@ -121,9 +121,11 @@ def test_a_reply_has_no_field_that_is_not_described(client: Client) -> None:
 
 
 def test_every_path_of_the_application_is_described_and_no_other() -> None:
+    """But for the Cycles protocol, which has a description of its own."""
     routes = {
         (method.lower(), route.path.replace("{kind:message}", name))
         for route in routes_of_application()
+        if not route.path.startswith("/cycles/")
         for name in (ENDPOINTS if "{kind" in route.path else [""])
         for method in (route.methods or set()) - {"HEAD"}
     }

@@ -18,7 +18,7 @@ from tallystick.http.measures import Measures
 from tallystick.http.stream import Pace, Streams
 from tests.support.serving import Client, Listener, Served
 
-SECONDS = 30
+SECONDS = 120
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from tallystick.projections.store.view_sides import Side
 from tallystick.projections.views.all_views import ALL_VIEWS
 from tests.support.view_logs import bring_up, busy_fleet, rows_in, views_of, write
 
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 120.0
 SMALL_PAGES = "from tallystick.projections.store import projector; projector.PAGE = 500; "
 FOLLOW = SMALL_PAGES + "import sys; from tallystick.projections.__main__ import main; sys.exit(main())"
 REBUILD = SMALL_PAGES + "from tallystick.cli.main import main; main(['projections', 'rebuild'])"

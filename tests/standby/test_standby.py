@@ -1,5 +1,6 @@
 """What a standby answers itself, what it passes on to the writer, and what it says of itself."""
 
+import gzip
 import hashlib
 import json
 import secrets
@@ -12,6 +13,8 @@ from click.testing import CliRunner
 
 from tallystick import Fleet
 from tallystick.cli.main import main
+from tests.support.mcp_client import call, over_http, read, run
+from tests.support.otlp import PROTOBUF, as_protobuf, chat, spans
 from tests.support.postgres import shared
 from tests.support.serving import Answer, Client, Listener, Served
 from tests.support.shared_fleets import servers
@@ -95,6 +98,37 @@ def test_what_a_key_may_not_do_is_refused_as_the_writer_refuses_it(ask: Asking) 
     assert ask.get(ask.standby, "/v1/events", AGENT).status == 403
 
 
+def test_a_tool_call_is_passed_on_or_answered_here_like_the_message_that_it_is(pair: Pair, ask: Asking) -> None:
+    async def test() -> None:
+        async with over_http(pair.standby.url, AGENT) as mcp:
+            first = await call(mcp, "ReportUsage", **USED, id="tool-1")
+            assert (first.is_refused, first.value["status"]) == (False, "green")
+            assert await call(mcp, "ReportUsage", **USED, id="tool-1") == first
+            denied = await call(mcp, "ReportUsage", agent="bob", usage={"tokens": 1})
+            assert (denied.is_refused, denied.value["code"]) == (True, "access_denied")
+            assert json.loads(await read(mcp, "tallystick://agents/ann/status"))["agent"] == "ann"
+        async with over_http(pair.standby.url, ANALYST) as mcp:
+            assert json.loads(await read(mcp, "tallystick://status"))["agent_count"] == 1
+
+    run(test)
+    record = ask.record("tool-1")
+    assert (record["by"], record["peer"]["key"]) == ("ann", "ann's")
+
+
+def test_an_export_is_passed_on_as_it_came(ask: Asking) -> None:
+    export = spans(chat(session__id="ann", gen_ai__response__id="msg_1"))
+    body = gzip.compress(as_protobuf("traces", export))
+    headers = {"content_type": PROTOBUF, "content_encoding": "gzip"}
+    for server in (ask.standby, ask.writer):
+        taken = ask.post(server, "traces", body, AGENT, **headers)
+        assert (taken.status, taken.body) == (200, b"")
+        wrong = ask.post(server, "traces", body[:-9], AGENT, **headers)
+        assert (wrong.status, wrong.headers["content-type"]) == (400, PROTOBUF)
+    records = ask.get(ask.writer, "/v1/events?limit=1000").json["events"]
+    (record,) = [one for one in records if one.get("source_id") == "msg_1"]
+    assert (record["agent"], record["by"], record["tokens"]) == ("ann", "ann", 110)
+
+
 def test_a_question_is_answered_here_and_says_how_new_the_answer_is(ask: Asking) -> None:
     ask.post(ask.writer, "report-usage", USED)
     for path, message in (("get-global-status", {}), ("get-limits", {}), ("get-holds", {}), ("list-keys", {})):
@@ -124,6 +158,30 @@ def test_who_has_changed_something_through_a_standby_sees_it_there(ask: Asking) 
         answer = ask.post(ask.standby, "get-status", {"agent": "ann"})
         assert answer.json["consumed"]["tokens"] == before + turn
         assert "x-tallystick-age-seconds" in answer.headers, "the standby has answered itself"
+
+
+def test_the_cycles_protocol_is_spoken_at_a_standby_too_and_who_has_changed_something_sees_it_there(
+    ask: Asking,
+) -> None:
+    limits = [{"window": "total", "max": {"tokens": 50}}]
+    ask.post(ask.writer, "allocate-budget", {"agent": "tenant:acme", "limits": limits})
+    client = ask.standby.client()
+    action, amount = {"kind": "llm", "name": "m"}, {"unit": "TOKENS", "amount": 2}
+    body = {"subject": {"tenant": "acme"}, "action": action, "estimate": amount}
+    for turn in range(10):
+        key = {"idempotency_key": f"c-{turn}"}
+        made = client.post("/cycles/v1/reservations", {**body, **key}, X_Cycles_API_Key=OPERATOR)
+        assert (made.status, made.headers["x-cycles-tenant"]) == (200, "acme"), made.body
+        path = f"/cycles/v1/reservations/{made.json['reservation_id']}"
+        seen = client.call("GET", path, headers={"X-Cycles-API-Key": OPERATOR})
+        assert (seen.status, "x-tallystick-age-seconds" in seen.headers) == (200, True), seen.body
+        used = {"idempotency_key": "c", "actual": amount}
+        assert client.post(f"{path}/commit", used, X_Cycles_API_Key=OPERATOR).status == 200
+    refused = client.post("/cycles/v1/events", {**key, "subject": {}}, X_Cycles_API_Key=OPERATOR)
+    assert (refused.status, refused.json["error"]) == (400, "INVALID_REQUEST")
+    balances = client.call("GET", "/cycles/v1/balances?tenant=acme", headers={"X-Cycles-API-Key": OPERATOR}).json
+    assert balances["balances"][0]["remaining"] == {"unit": "TOKENS", "amount": 30}
+    client.close()
 
 
 def test_the_stream_and_the_views_of_a_standby_follow_the_writer(ask: Asking) -> None:

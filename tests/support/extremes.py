@@ -11,12 +11,18 @@ import msgspec
 from tallystick.config.building import Bounds
 from tallystick.config.settings import Config
 
-NAMED = {"products": "lab", "max_concurrent.per_type": "writer", "token_budgets": "default"}
+NAMED = {"products": "lab", "max_concurrent.per_type": "writer", "token_budgets": "default", "webhooks": "audit"}
 LIMIT = {"name": "most", "window": "day", "max": {"tokens": 1_000}}
 """What a limit needs beside the number that is tried."""
 
 DELEGATE = {"parent": "https://parent.example", "account": "team"}
 """What a delegation needs beside it."""
+BESIDE = {
+    "delegate": DELEGATE,
+    "audit": {"url": "https://hook.example", "secret": "file:/run/secret"},
+    "approval_links": {"public_url": "https://budget.example", "key": "file:/run/key"},
+}
+"""What sections need beside the number that is tried."""
 
 
 def numbers_of(section: type, above: str = "") -> Iterator[tuple[str, msgspec.Meta]]:
@@ -66,7 +72,7 @@ def put(mapping: dict[str, Any], key: str, value: object) -> None:
 def _entered(place: dict[str, Any], name: str, empty: Any) -> Any:
     """What stands under a name; a window that was a word becomes a length."""
     if not isinstance(place.get(name), dict | list):
-        place[name] = dict(DELEGATE) if name == "delegate" else empty
+        place[name] = dict(BESIDE[name]) if name in BESIDE else empty
     return place[name]
 
 

@@ -95,7 +95,11 @@ class LocalCluster:
         """One request; with ``until``, its client leaves when what it has got is enough."""
         answer, left = Answer(), asyncio.Event()
         body = b"" if message is None else json.dumps(message).encode()
-        headers = [(b"host", b"localhost:8321"), (b"content-type", b"application/json")]
+        headers = [
+            (b"host", b"localhost:8321"),
+            (b"content-type", b"application/json"),
+            (b"accept", b"application/json, text/event-stream"),
+        ]
         if key is not None:
             headers.append((b"authorization", f"Bearer {key}".encode()))
         parts: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]

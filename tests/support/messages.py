@@ -14,7 +14,7 @@ from tallystick.events.messages import WIRE, AllocateBudget, Command, CreateKey,
 
 _OF_ONE = (Heartbeat, ReportUsage)
 """Messages about an agent, a task or a hold, of which exactly one is named."""
-_MAY_BE_EMPTY = ("depends_on", "labels", "limits")
+_MAY_BE_EMPTY = ("short", "depends_on", "labels", "limits")
 """A task may wait for none, nothing need be said about a hold, and a budget needs no limits."""
 _LONG = "x" * 10_000
 _NOT_FINITE = (math.nan, math.inf, -math.inf)

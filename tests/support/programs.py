@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-from tallystick import Fleet
+from tallystick import Client, Fleet
 from tallystick.actors.runtime.clock import ManualClock
 from tallystick.config.loader import from_mapping
 from tests.support.core import START
@@ -16,7 +16,7 @@ from tests.support.few_prices import few_prices
 from tests.support.limits import with_seed_limits
 from tests.support.running import QUIET
 
-SECONDS = 20.0
+SECONDS = 120.0
 """So long a test waits for what must happen."""
 
 
@@ -37,7 +37,7 @@ def consumed(fleet: Fleet) -> dict[str, Any]:
     return {name: amount for name, amount in used.items() if name != "time_seconds"}
 
 
-def status(fleet: Fleet, agent: str) -> dict[str, Any]:
+def status(fleet: Fleet | Client, agent: str) -> dict[str, Any]:
     """An open account."""
     found: dict[str, Any] = fleet.ask({"type": "GetStatus", "agent": agent})["ok"]
     return found
@@ -48,7 +48,7 @@ def agents(fleet: Fleet) -> list[str]:
     return [one["agent"] for one in fleet.ask({"type": "GetGlobalStatus"})["ok"]["agent_statuses"]]
 
 
-def holds(fleet: Fleet, state: str = "open") -> list[dict[str, Any]]:
+def holds(fleet: Fleet | Client, state: str = "open") -> list[dict[str, Any]]:
     """The holds in a state."""
     found: list[dict[str, Any]] = fleet.ask({"type": "GetHolds", "state": state})["ok"]["holds"]
     return found

@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-SECONDS = 30
+SECONDS = 120
 
 
 class Own(NamedTuple):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-SECONDS = 30
+SECONDS = 120
 
 
 class Answer(NamedTuple):

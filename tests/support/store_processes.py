@@ -16,7 +16,7 @@ from tallystick.events.log.store import Record
 from tests.support.postgres import shared
 
 ROOT = Path(__file__).resolve().parents[2]
-SECONDS = 30
+SECONDS = 120
 """How long a test waits for a child before it gives up."""
 
 STORES: dict[str, Callable[[Path], str]] = {

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from tallystick.events.log.store import Record, StoreError
 from tallystick.events.log.store_memory import MemoryStore
 
-SECONDS = 20
+SECONDS = 120
 """How long a test waits for another thread before it gives up."""
 
 

@@ -139,7 +139,8 @@ def _end_hold(dice: Random, seen: Seen) -> c.Command:
             return c.CancelHold(hold=name)
         case 1:
             amount = None if dice.randint(0, 1) else budget(dice, of=(0, 1, 10, 50))
-            return c.Heartbeat(hold=name, amount=amount, ttl_seconds=dice.choice(_TTLS))
+            named = dice.choice(("ttl_seconds", "extend_seconds"))
+            return c.Heartbeat(hold=name, amount=amount, **{named: dice.choice(_TTLS)})
         case _:
             return c.Settle(hold=name, usage=budget(dice), final=bool(dice.randint(0, 2)))
 

@@ -48,20 +48,23 @@ class CommandQueue:
 
     def ask(self, message: Any) -> Any:
         """The reply to what may change the state, or need not be looked at afterwards."""
-        self._seen = None
+        self.is_unchanged()
         return self.fleet.ask(message)
 
     def refuses(self, message: Any, names: str = "") -> str:
-        """The refusal's sentence, once it is seen to be one, to name the place, and to have changed nothing."""
-        # What a refused message left is what the next one finds: it need not be looked at twice.
-        before = self.state if self._seen is None else self._seen
+        """The sentence of the refusal, which names the place; whether the state is as it was, `is_unchanged` says."""
+        if self._seen is None:
+            self._seen = self.state
         error = self._refusal(message)
         assert error["code"] in ("invalid_message", "invalid_amount"), f"{message!r:.300}: {error}"
         assert names in error["detail"], f"{message!r:.300}: {names!r} is not named in: {error['detail']}"
         assert _SAYS_WHAT_IS_ALLOWED.search(error["detail"]), f"{message!r:.300}: {error['detail']}"
-        self._seen = self.state
-        assert self._seen == before, f"{message!r:.300} changed the state"
         return str(error["detail"])
+
+    def is_unchanged(self) -> None:
+        """All that was refused since the last look has left the state as it was."""
+        seen, self._seen = self._seen, None
+        assert seen is None or self.state == seen, "a message that was refused changed the state"
 
     def _refusal(self, message: Any) -> Any:
         reply = self.fleet.ask(message)
@@ -74,10 +77,16 @@ class CommandQueue:
 
 
 @pytest.fixture(scope="module")
-def queue() -> Iterator[CommandQueue]:
+def opened() -> Iterator[CommandQueue]:
     opened = CommandQueue()
     yield opened
     opened.fleet.close()
+
+
+@pytest.fixture
+def queue(opened: CommandQueue) -> Iterator[CommandQueue]:
+    yield opened
+    opened.is_unchanged()
 
 
 # --- one thing wrong, in every message -------------------------------------------------------------------------------

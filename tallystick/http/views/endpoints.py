@@ -1,5 +1,6 @@
 """``GET /v1/views/{name}``: a view as the command of its name prints it with ``--json``, now or at a moment."""
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
@@ -38,7 +39,11 @@ async def view(request: Request, readers: Readers) -> Response:
             asked.setdefault(key, []).append(value)
         else:
             asked[key] = value
-    at = asked.pop("at", None)
+    return await shown(readers, name, asked.pop("at", None), asked)
+
+
+async def shown(readers: Readers, name: str, at: str | None, asked: Mapping[str, Any]) -> Response:
+    """What a view shows, now or at a moment; or why it shows nothing."""
     try:
         answer = await readers.ask(name, at, asked)
     except Busy as busy:

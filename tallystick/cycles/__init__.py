@@ -1,0 +1,1 @@
+"""The Cycles protocol, v0.1.25, over a fleet: its clients need another base URL, and nothing else."""

@@ -1,0 +1,1 @@
+"""Telemetry of other programs (OpenTelemetry, OTLP) as reports of usage."""

@@ -1,0 +1,1 @@
+"""Committed events leave as CloudEvents to webhooks: from the log, in order, at least once."""
