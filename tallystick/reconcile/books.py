@@ -39,7 +39,7 @@ PRAGMA synchronous = OFF; PRAGMA journal_mode = OFF; PRAGMA temp_store = FILE; P
 CREATE TABLE billed (
     id INTEGER PRIMARY KEY, began INTEGER, ended INTEGER, model TEXT, said TEXT, key TEXT, agent TEXT, call TEXT,
     fresh INTEGER, cached INTEGER, written INTEGER, output INTEGER, requests INTEGER, cost INTEGER, detail INTEGER,
-    item TEXT, provider TEXT, state INTEGER DEFAULT 0);
+    item TEXT, provider TEXT, file INTEGER, state INTEGER DEFAULT 0);
 CREATE TABLE reported (
     position INTEGER PRIMARY KEY, at INTEGER, agent TEXT, model TEXT, key TEXT, source TEXT,
     fresh INTEGER, cached INTEGER, written INTEGER, output INTEGER, requests INTEGER, cost INTEGER,
@@ -172,21 +172,34 @@ class Books:
         """Both sides are there."""
         self.file.executescript(_INDEXES)
 
-    def add_billed(self, rows: Iterable[tuple[BilledRow, str | None]]) -> None:
-        """Lines of the bill, each with the one name of its model."""
+    def add_billed(self, rows: Iterable[tuple[BilledRow, str | None]], file: int) -> None:
+        """Lines of a file of the bill, each with the one name of its model."""
         self.file.executemany(
             "INSERT INTO billed (began, ended, model, said, key, agent, call, fresh, cached, written, output, requests,"
-            " cost, detail, item, provider) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+            " cost, detail, item, provider, file) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
             (
                 (
                     *(ms_of(row.began), None if row.ended is None else ms_of(row.ended)),
                     *(name, row.model, row.key, row.agent, row.call),
                     *((None,) * 4 if row.parts is None else row.parts),
-                    *(row.requests, row.cost, row.detail, row.item, row.provider),
+                    *(row.requests, row.cost, row.detail, row.item, row.provider, file),
                 )
                 for row, name in rows
             ),
         )
+
+    def drop_repeats(self) -> int:
+        """Count what several files say once: exports overlap. How many lines that were; the same again in one file is
+        billed again.
+        """
+        before = self.one("SELECT count(*) FROM billed")
+        line = "began, ended, said, key, agent, item, fresh, cached, written, output, cost"
+        for same, which in (("call", "call IS NOT NULL"), (line, "call IS NULL")):
+            self.run(
+                f"DELETE FROM billed WHERE id IN (SELECT id FROM (SELECT id, file, min(file) OVER (PARTITION BY {same})"
+                f" AS first FROM billed WHERE {which}) WHERE file > first)"
+            )
+        return int(before - self.one("SELECT count(*) FROM billed"))
 
     def put_reported(self, row: Reported) -> None:
         """A report or settlement, or what counts of it from here on."""

@@ -106,7 +106,9 @@ def _reconcile(
     # 1. The bill, so that it is known what it is of.
     others: dict[str, int] = {}
     notes = Notes()
-    formats = [_read(file, form, prices, (books, others, notes)) for file in files]
+    formats = [_read(number, file, form, prices, (books, others, notes)) for number, file in enumerate(files)]
+    if again := books.drop_repeats():
+        notes.drop("said again in another file", again)
     if not books.one("SELECT count(*) FROM billed"):
         raise BillError(f"{files[0].name}: found no line that bills usage, allowed is a bill of usage")
     newest = books.one("SELECT max(began) FROM billed")
@@ -146,7 +148,7 @@ def _reconcile(
     )
 
 
-def _read(file: Path, form: str | None, prices: Prices, into: tuple[Books, dict[str, int], Notes]) -> str:
+def _read(number: int, file: Path, form: str | None, prices: Prices, into: tuple[Books, dict[str, int], Notes]) -> str:
     """Put the lines of a file into the books, and other charges beside them; the name of its format."""
     books, others, notes = into
     found, rows = read_bill(file, form, notes)
@@ -160,7 +162,7 @@ def _read(file: Path, form: str | None, prices: Prices, into: tuple[Books, dict[
                 yield named, None if named.model is None else prices.one_name(named.model)
 
     books.run("BEGIN")
-    books.add_billed(usage())
+    books.add_billed(usage(), number)
     books.run("COMMIT")
     return found
 

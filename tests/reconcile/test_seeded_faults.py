@@ -199,3 +199,20 @@ def test_however_faults_are_entangled_the_books_become_equal_to_the_bill(form: s
             assert {one.status for one in again.sums} == {MATCHED}
         assert made.apply() == 0
         made.fleet.close()
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_exports_that_overlap_count_once(form: str, tmp_path: Path) -> None:
+    provider, write, by_sums = FORMS[form]
+    world = seeded(9, provider, ("duplicated",), by_sums=by_sums, calls_each=1)
+    days = sorted({call.day for call in world.billed})
+    made = Fleets(tmp_path, form, world)
+    made.files = []
+    for name, part in (("first", days[:7]), ("second", days[4:])):
+        (tmp_path / name).mkdir()
+        of_them = replace(world, billed=[call for call in world.billed if call.day in part])
+        made.files += written(tmp_path / name, write(of_them))
+    with made.reconciled() as found:
+        assert (found.billed, causes(found)) == (sum(call.cost for call in world.billed), {"duplicated"})
+        assert found.left_out["said again in another file"] > 0
+    made.fleet.close()
