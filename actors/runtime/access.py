@@ -6,7 +6,6 @@ from tallystick.actors.manager import Manager
 from tallystick.actors.runtime.clock import Clock
 from tallystick.actors.runtime.intake import Intake
 from tallystick.config.settings import Config
-from tallystick.config.telemetry import Telemetry
 from tallystick.events import messages as c
 from tallystick.events.decide.keys import MISUSE_EVERY
 from tallystick.events.messages import proposals as p
@@ -36,11 +35,6 @@ class Access:
         return ledger.rules.config.control.operator_key if ledger.configured else None
 
     @property
-    def telemetry(self) -> Telemetry:
-        """The settings of telemetry in force."""
-        return self._manager.ledger.rules.config.telemetry
-
-    @property
     def opening(self) -> object:
         """Another object each time that the fleet is opened: what was known of its log before may be out of date."""
         return self._manager
@@ -54,10 +48,9 @@ class Access:
         return self._clock.now()
 
     @property
-    def config(self) -> Config | None:
-        """The configuration in force, where there is one."""
-        ledger = self._manager.ledger
-        return ledger.rules.config if ledger.configured else None
+    def config(self) -> Config:
+        """The configuration in force; the default one before there is any."""
+        return self._manager.ledger.rules.config
 
     def note_misuse(self, key: Key) -> None:
         """Record that a key was shown that has expired or was revoked, where that was not done within the hour."""

@@ -16,7 +16,7 @@ from tallystick.actors.runtime.log_feed import LogFeed
 from tallystick.actors.runtime.messages import Envelope
 from tallystick.actors.runtime.pending import ANSWER_SECONDS, LoopPending, answer_with
 from tallystick.actors.runtime.simulation import Answer
-from tallystick.config.telemetry import Telemetry
+from tallystick.config.settings import Config
 from tallystick.demo.stage import Stage
 from tallystick.events.log.codec import Message
 from tallystick.events.log.store import Store
@@ -28,7 +28,7 @@ _LOOKS_SECONDS: Final = 0.05
 class NoKeys:
     """Access to a fleet without keys: its server is open to the programs of this machine."""
 
-    keys, operator_key, telemetry, opening, config = Keys(), None, Telemetry(), None, None
+    keys, operator_key, opening, config = Keys(), None, None, Config()
 
     def has_price(self, model: str) -> bool:
         """Its own price list is taken for every model."""

@@ -13,7 +13,6 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tallystick.config.settings import Config
-from tallystick.config.telemetry import Telemetry
 from tallystick.events.decide.permissions import OTHER_PATHS, PATHS, Caller
 from tallystick.events.state.keys import Key, Keys
 from tallystick.http.answers import refused
@@ -44,13 +43,11 @@ class FleetAccess(Protocol):
     @property
     def operator_key(self) -> str | None: ...
     @property
-    def telemetry(self) -> Telemetry: ...
-    @property
     def opening(self) -> object: ...
     def has_price(self, model: str) -> bool: ...
     def now(self) -> dt.datetime: ...
     @property
-    def config(self) -> Config | None: ...
+    def config(self) -> Config: ...
     def note_misuse(self, key: Key) -> None: ...
 
 
@@ -105,8 +102,8 @@ class Access:
         return self._tokens is None and not self._keys_needed and not self._fleet.keys
 
     @property
-    def config(self) -> Config | None:
-        """The configuration in force, where there is one."""
+    def config(self) -> Config:
+        """The configuration in force; the default one before there is any."""
         return self._fleet.config
 
     def now(self) -> dt.datetime:

@@ -20,7 +20,6 @@ from tallystick.approvals.links import Forged, Link, key_of, link_of
 from tallystick.approvals.orders import ORDERS, message_of, words_of
 from tallystick.approvals.used import Use, UsedLinks
 from tallystick.config.outgoing import ApprovalLinks, NoSecret
-from tallystick.config.settings import Config
 from tallystick.delegation.identity import identity
 from tallystick.events.decide.permissions import Caller
 from tallystick.http.access import Access
@@ -116,7 +115,7 @@ class LinkPages:
     # --- what is done -------------------------------------------------------------------------------------------------
 
     async def _done(self, request: Request, link: Link, change: Change) -> Response:
-        config = self._config()
+        config = self._access.config
         loosens = config.approval_links is not None and link.to in config.approval_links.may_loosen
         caller = Caller("operator", approve_up_to_nanos=None if loosens else _TIGHTENS_ONLY)
         peer = msgspec.json.encode({"address": address_of(request.scope), "key": f"link of {link.alert}"})
@@ -146,7 +145,7 @@ class LinkPages:
             _Refused: it may not be used, or not any more.
             StoreError: the log cannot be read.
         """
-        config = self._config()
+        config = self._access.config
         settings = config.approval_links
         link = _read(request.path_params["link"], settings)
         if link.fleet != await self._fleet_id():
@@ -164,9 +163,6 @@ class LinkPages:
             words = f"{link.to} may not do this by a link any more: the configuration of the fleet was changed."
             raise _Refused("link_revoked", "This link was withdrawn", words, 403, link.to)
         return link
-
-    def _config(self) -> Config:
-        return self._access.config or Config()
 
     async def _fleet_id(self) -> str:
         if self._id is None:

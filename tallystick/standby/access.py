@@ -3,7 +3,6 @@
 import datetime as dt
 
 from tallystick.config.settings import Config
-from tallystick.config.telemetry import Telemetry
 from tallystick.events.state.keys import Key, Keys
 from tallystick.http.access import FleetAccess
 from tallystick.standby.followed import Followed
@@ -26,11 +25,6 @@ class FollowedAccess:
         return self._ledger.rules.config.control.operator_key if self._ledger.configured else None
 
     @property
-    def telemetry(self) -> Telemetry:
-        """The settings of telemetry in force."""
-        return self._ledger.rules.config.telemetry
-
-    @property
     def opening(self) -> object:
         """Another object each time that the fleet is followed anew."""
         return self._ledger
@@ -44,9 +38,9 @@ class FollowedAccess:
         return max(dt.datetime.now(dt.UTC), self._ledger.now)
 
     @property
-    def config(self) -> Config | None:
-        """The configuration in force, where there is one."""
-        return self._ledger.rules.config if self._ledger.configured else None
+    def config(self) -> Config:
+        """The configuration in force; the default one before there is any."""
+        return self._ledger.rules.config
 
     def note_misuse(self, key: Key) -> None:
         """A standby records nothing: the program's log says it."""
@@ -68,11 +62,6 @@ class SharedAccess:
         return self.current.operator_key
 
     @property
-    def telemetry(self) -> Telemetry:
-        """The settings of telemetry in force."""
-        return self.current.telemetry
-
-    @property
     def opening(self) -> object:
         """Another object for each time that this server has a role."""
         return self.current.opening
@@ -86,8 +75,8 @@ class SharedAccess:
         return self.current.now()
 
     @property
-    def config(self) -> Config | None:
-        """The configuration in force, where there is one."""
+    def config(self) -> Config:
+        """The configuration in force; the default one before there is any."""
         return self.current.config
 
     def note_misuse(self, key: Key) -> None:

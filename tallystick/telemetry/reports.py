@@ -6,6 +6,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from tallystick.config.amounts import Usage
 from tallystick.config.kinds import NAME_MAX
+from tallystick.config.settings import Config
 from tallystick.config.telemetry import Telemetry
 from tallystick.events.catalog.event import EPOCH
 from tallystick.events.messages import ReportUsage
@@ -28,7 +29,7 @@ class Fleet(Protocol):
     """What a fleet says of exports; see `actors.runtime.access`."""
 
     @property
-    def telemetry(self) -> Telemetry: ...
+    def config(self) -> Config: ...
     def has_price(self, model: str) -> bool: ...
     def now(self) -> dt.datetime: ...
 
@@ -56,7 +57,7 @@ class Reader:
 
     def calls(self, export: Export) -> Read:
         """The calls to models in spans and events."""
-        settings, found = self._fleet.telemetry, Read([], [])
+        settings, found = self._fleet.config.telemetry, Read([], [])
         now = self._fleet.now()
         for groups, use_of in ((export.traces, tools.use_of_span), (export.logs, tools.use_of_record)):
             for group in groups:
@@ -67,7 +68,7 @@ class Reader:
     def _calls_of(
         self, group: Group[Any], use_of: Callable[[Any, Any], Use | None], found: Read, now: dt.datetime
     ) -> None:
-        named = _Named(self._fleet.telemetry, group.resource)
+        named = _Named(self._fleet.config.telemetry, group.resource)
         for item in group.items:
             try:
                 use = use_of(group, item)
@@ -82,7 +83,7 @@ class Reader:
         Raises:
             StoreError: the log cannot be read.
         """
-        settings, now, left_out = self._fleet.telemetry, self._fleet.now(), False
+        settings, now, left_out = self._fleet.config.telemetry, self._fleet.now(), False
         found = Read([], [])
         by_program: dict[str, list[Group[Any]]] = {}
         for group in export.metrics:
