@@ -15,7 +15,7 @@ from tallystick.interface.calls import CallTerms
 from tallystick.interface.interface import Interface
 from tallystick.interface.refusals import Refused, Throttled
 
-_CATCH_UP_SECONDS: Final = 1.0
+_CATCH_UP_SECONDS: Final = 3.0
 """So long the transcripts are waited for, which Claude Code writes a few times a second."""
 _LOOK_SECONDS: Final = 0.02
 
@@ -81,11 +81,11 @@ class SessionCalls:
         return call
 
     async def hear(self, agent: str | None, kind: Kind, message: Message) -> None:
-        """A message in the stream. The one before is in the transcripts by now, or there are none."""
+        """A message in the stream; where there are no transcripts, it says all that is known of the one before."""
         await self.settle_transcripts()
         before = self._heard.pop(agent, None)
         self._heard[agent] = (kind, message)
-        if before is not None and before[1].id != message.id and before[1] not in self.reported:
+        if before is not None and before[1].id != message.id and not self.transcripts.are_written:
             await self._settle(*before)
 
     async def settle_transcripts(self) -> None:
@@ -139,7 +139,7 @@ class SessionCalls:
         """Wait until the transcripts have all that was heard."""
         until = time.monotonic() + _CATCH_UP_SECONDS
         await self.settle_transcripts()
-        while self._unreported() and time.monotonic() < until:
+        while self._unreported() and self.transcripts.are_written and time.monotonic() < until:
             await asyncio.sleep(_LOOK_SECONDS)
             await self.settle_transcripts()
 

@@ -55,6 +55,11 @@ class Transcripts:
             past = path.stat().st_size if kind is None and path.exists() else 0
             self._read[path] = (kind, past)
 
+    @property
+    def are_written(self) -> bool:
+        """Whether there are any; a session may be kept from writing them."""
+        return any(offset for _, offset in self._read.values())
+
     def messages(self) -> list[tuple[Kind, Message]]:
         """What is new; a line that is not whole yet is read later."""
         found: list[tuple[Kind, Message]] = []
