@@ -28,7 +28,7 @@ _LINES: Final[Sequence[tuple[str, str, str, "Callable[[WebhookFigures, int], int
 
 def webhook_lines(webhooks: "Sequence[WebhookFigures]", newest: int | None) -> str:
     """How each webhook stands, as lines; ``newest`` is the newest position of the log, None where that is not known."""
-    return "".join(f"{line}\n" for line in _lines(webhooks, newest or 0)) if webhooks else ""
+    return "".join(f"{line}\n" for line in _lines(webhooks, newest or 0))
 
 
 def _lines(webhooks: "Sequence[WebhookFigures]", newest: int) -> Iterator[str]:

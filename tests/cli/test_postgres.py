@@ -14,6 +14,8 @@ from tallystick.demo.trace import COLUMNS
 from tallystick.events.log.postgres_place import place_of
 from tallystick.events.log.store import open_store
 from tests.support.cli import Run
+from tests.support.mcp_client import call, over_stdio, read
+from tests.support.mcp_client import run as in_a_loop
 from tests.support.postgres import shared
 
 READING = [
@@ -44,6 +46,7 @@ READING = [
     ["audit", "explain", "a"],
     ["audit", "export", "--format", "jsonl"],
     ["audit", "export", "--format", "csv", "--after", "5"],
+    ["export", "focus"],
     ["projections", "list", "--json"],
     ["projections", "rebuild"],
     ["whatif"],
@@ -62,7 +65,11 @@ CHANGING = [
     ["key", "revoke", "wall"],
 ]
 """In this order, on one fleet."""
+SOURCES = ("anthropic", "claude-code", "codex", "litellm", "openai", "openrouter", "trace")
 ELSEWHERE = {
+    **{("import", source): "tests/importing/test_into_a_fleet.py" for source in SOURCES},
+    ("reconcile",): "test_a_fleet_in_a_database_is_laid_beside_a_bill_like_one_in_a_file",
+    ("mcp",): "test_tools_are_called_on_a_fleet_in_a_database",
     ("simulate",): "test_a_simulated_fleet_is_the_same_wherever_it_is_kept",
     ("serve",): "tests/cli/test_postgres_live.py",
     ("fleet", "create"): "tests/cluster",
@@ -121,6 +128,28 @@ def test_a_command_says_the_same_of_the_same_log(run: Run, fleet: Path, in_datab
     varying = _VARYING if words == ["audit", "anchor"] else _NOW
     assert varying.sub("…", of_file.stdout) == varying.sub("…", of_database.stdout)
     assert of_file.stderr == of_database.stderr == ""
+
+
+def test_a_fleet_in_a_database_is_laid_beside_a_bill_like_one_in_a_file(
+    run: Run, fleet: Path, in_database: str, tmp_path: Path
+) -> None:
+    bill = str(tmp_path / "bill.csv")
+    assert run("export", "focus", "--store", in_database, "--out", bill).exit_code == 0
+    of_file, of_database = (
+        run("reconcile", "--bill", bill, "--json", "--store", url) for url in (f"sqlite:///{fleet}", in_database)
+    )
+    assert of_file.exit_code == of_database.exit_code == 0, of_database.output
+    assert of_file.stdout == of_database.stdout
+
+
+def test_tools_are_called_on_a_fleet_in_a_database(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with over_stdio(tmp_path, "--store", shared().url(fleet="tools")) as mcp:
+            assert not (await call(mcp, "AllocateBudget", agent="a", budget={"tokens": 100})).is_refused
+            assert (await call(mcp, "ReportUsage", agent="a", usage={"tokens": 60})).value["status"] == "yellow"
+            assert json.loads(await read(mcp, "tallystick://agents/a/status"))["consumed"]["tokens"] == 60
+
+    in_a_loop(test)
 
 
 def test_commands_that_change_something_do_the_same(run: Run, fleet: Path) -> None:

@@ -151,4 +151,4 @@ def test_the_metrics_name_each_webhook_whatever_it_is_called() -> None:
     expected = {"position": 7, "behind_events": 3, "events_total": 4, "failures_total": 3}
     expected |= {"passed_over_total": 2, "accepts": 0}
     assert values == {f"{key}{name}": str(value) for key, value in expected.items()}
-    assert webhook_lines([], 10) == ""
+    assert all(line.startswith("#") for line in webhook_lines([], 10).splitlines())
