@@ -84,8 +84,8 @@ def test_json_has_the_names_and_numbers_of_the_managers_own_answer(url: str) -> 
     with Fleet.open(url) as fleet:
         answer = fleet.ask({"type": "GetGlobalStatus"})["ok"]
         said = read("--store", url)
-    # How far clocks are apart is left out where they are not, and a parent where there is none.
-    assert set(GlobalStatus.__struct_fields__) - {"clock_apart_seconds", "delegation"} <= set(said)
+    # How far clocks are apart is left out where they are not, and a parent and bills where there are none.
+    assert set(GlobalStatus.__struct_fields__) - {"clock_apart_seconds", "delegation", "bills"} <= set(said)
     said["agent_statuses"].sort(key=lambda status: status["agent"])
     for status in (*answer["agent_statuses"], *said["agent_statuses"]):
         # Only accounts with a lease say when it ends, and delegated ones whose they are.
