@@ -8,10 +8,11 @@ from typing import Any, Final
 from starlette.datastructures import QueryParams
 
 from tallystick.config.kinds import NAME_MAX
+from tallystick.cycles import notes
 from tallystick.cycles.asking import RESERVATION, Asking, Json, Who, first_id, ids_of, owner_of, replied
 from tallystick.cycles.budgets import balances_of, matches, questions
 from tallystick.cycles.errors import FORBIDDEN, INVALID, Fault, fault_of
-from tallystick.cycles.reservations import ATTEMPTS, STATUS, detail, is_reservation
+from tallystick.cycles.reservations import ATTEMPTS, STATUS, detail
 from tallystick.cycles.subjects import LEVELS, segments
 from tallystick.cycles.wire import LEVEL
 from tallystick.http.parameters import BadParameter, number
@@ -109,7 +110,7 @@ class Listing:
         hidden = [name for name in _SUMMARY if name not in include]
 
         def row(hold: Mapping[str, Any]) -> Json | None:
-            if not is_reservation(hold) or not hold["hold"].startswith(f"{RESERVATION}-"):
+            if notes.reserved(hold) is None:
                 return None
             found = detail(hold)
             if not matches(found["scope_path"], wanted, segments(found["scope_path"]), who.within):

@@ -1,11 +1,15 @@
 """What a reservation keeps of its requests beside amounts and labels: JSON in the ``reason`` of its hold."""
 
 import json
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
 
+from tallystick.cycles.asking import RESERVATION
+from tallystick.cycles.subjects import path_of
 from tallystick.cycles.wire import Commit, Create, Event, Metadata, Metrics, invalid
+from tallystick.http.reading import Unreadable
 
 LONGEST: Final = 1_000
 """Characters of a ``reason``."""
@@ -65,11 +69,17 @@ def of_commit(asked: Commit) -> str | None:
     return _text(Committed(asked.metrics, asked.metadata), "metrics and metadata")
 
 
-def reserved(reason: str | None) -> Reserved | None:
-    """What a reservation has kept; None where a hold is none."""
+def reserved(hold: Mapping[str, Any]) -> Reserved | None:
+    """What a reservation has kept; None where a hold is none.
+
+    A `Reserve` of anybody's own may have any id, labels and reason, but it is for no account of another's scopes.
+    """
+    reason = hold.get("reason")
+    if reason is None or "operation" not in hold or not hold["hold"].startswith(f"{RESERVATION}-"):
+        return None
     try:
-        return None if reason is None else _decode_reserved(reason)
-    except msgspec.MsgspecError:
+        return _decode_reserved(reason) if hold["agent"] in path_of(hold.get("labels") or {}) else None
+    except (Unreadable, msgspec.MsgspecError):
         return None
 
 

@@ -55,7 +55,8 @@ class Plan(NamedTuple):
         """Whether a hold was placed by this plan."""
         unit = unit_of(hold["placed"])
         same = (unit, of(hold["placed"], unit)) == (self.amount.unit, self.amount.amount)
-        return same and all(hold.get(name) == self.message.get(name) for name in ("labels", "operation", "reason"))
+        said = all(hold.get(name) == self.message.get(name) for name in ("labels", "operation", "reason"))
+        return same and said and hold["agent"] in self.scopes
 
 
 class Placed(NamedTuple):
@@ -346,14 +347,9 @@ def detail(hold: Mapping[str, Any]) -> Json:
     return found
 
 
-def is_reservation(hold: Mapping[str, Any]) -> bool:
-    """Whether a hold was made by this protocol."""
-    return bool(hold.get("labels")) and notes.reserved(hold.get("reason")) is not None
-
-
 def _kept(hold: Mapping[str, Any]) -> notes.Reserved:
-    kept = notes.reserved(hold.get("reason"))
-    if kept is None or not hold.get("labels"):
+    kept = notes.reserved(hold)
+    if kept is None:
         raise Fault(NOT_FOUND, f"reservation {hold['hold']!r} is not known")
     return kept
 

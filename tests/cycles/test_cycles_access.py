@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from starlette.types import ASGIApp
 
+from tallystick.actors.runtime.intake import Asker
 from tallystick.events.catalog import HoldPlaced, RequestRefused
-from tallystick.events.decide.permissions import ROLES
+from tallystick.events.decide.permissions import ROLES, Caller
 from tallystick.http.app import inner_application
 from tallystick.http.views.limit import ReaderLimit
 from tests.support.access import World, bearer, count_of
@@ -287,6 +288,34 @@ def test_a_fleet_of_a_cluster_speaks_the_protocol_and_asks_for_a_key() -> None:
 
     asyncio.run(test())
     world.fleet.close()
+
+
+@pytest.mark.parametrize("operation", [{}, {"operation": "o"}], ids=["without", "with an operation"])
+@pytest.mark.parametrize(
+    "labels",
+    [{}, {"tenant": "acme"}, {"tenant": "a b"}, {"tenant": "acme", "app": "ü"}, {"team": "a"}],
+    ids=["none", "anothers", "no name", "no name below", "no level"],
+)
+def test_a_hold_that_only_looks_like_anothers_reservation_is_none(
+    labels: dict[str, str], operation: dict[str, str]
+) -> None:
+    world = shop()
+    world.ask({"type": "AllocateBudget", "agent": "evil", "budget": {"tokens": 10}})
+    world.key("evil", "agent", agent="evil")
+
+    async def test(api: Api) -> None:
+        own = (await api.reserve(idempotency_key="mine")).ok()["reservation_id"]
+        reason = '{"name":"n","ttl_ms":1,"grace_period_ms":0,"overage_policy":"REJECT"}'
+        forged = {"type": "Reserve", "id": own[:-1] + "x", "agent": "evil", "estimate": {"tokens": 1}, "reason": reason}
+        caller = Caller("agent", "evil", "evil")
+        message = {**forged, **operation, **({"labels": labels} if labels else {})}
+        assert "ok" in await world.fleet.ask_async(message, "evil", asker=Asker(None, None, caller))
+        for asking in (api, api.of("operator")):
+            assert [row["reservation_id"] for row in (await asking.list()).ok()["reservations"]] == [own]
+        for answer in (await api.of("operator").get(own[:-1] + "x"), await api.of("evil").commit(own[:-1] + "x")):
+            assert answer.error() == (404, "NOT_FOUND")
+
+    play(test, world, "acme")
 
 
 def test_the_log_says_who_reserved() -> None:
