@@ -1,10 +1,13 @@
 """No key, no token and no session is in anything that a server and its fleet leave behind."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from tests.support.serving import Served
 
@@ -58,3 +61,36 @@ def test_all_that_is_left_behind_has_no_key_in_it(tmp_path: Path) -> None:
     assert '"event":"access_refused"' in log
     assert '"key":"ann"' not in log, "what an operator may do is no refusal"
     assert "key-misused.v1" in (tmp_path / "log.jsonl").read_text(encoding="utf-8")
+
+
+FAILS = """
+import structlog
+from tallystick.http.server import log_requests
+
+def answer(headers):
+    raise ValueError("it fails")
+
+log_requests()
+try:
+    answer({"authorization": "Bearer tsk_not-for-the-eyes-of-who-looks-over-a-shoulder"})
+except ValueError as error:
+    structlog.get_logger("tallystick.http").error("request_failed", exc_info=error)
+"""
+
+
+def test_a_failure_on_a_terminal_shows_where_it_was_and_no_variable() -> None:
+    pty = pytest.importorskip("pty")
+    ours, theirs = pty.openpty()
+    failing = subprocess.Popen([sys.executable, "-c", FAILS], stderr=theirs)
+    os.close(theirs)
+    shown = b""
+    try:
+        while part := os.read(ours, 65_536):
+            shown += part
+    except OSError:
+        pass  # the other end was closed
+    os.close(ours)
+    assert failing.wait(60) == 0
+    assert b"ValueError: it fails" in shown
+    assert b"in answer" in shown
+    assert b"tsk_" not in shown
