@@ -4,6 +4,7 @@ What a tool or a resource asks goes the way of a request to ``/v1/``: the same r
 """
 
 import asyncio
+import contextlib
 import importlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -14,6 +15,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tallystick.actors.missing import away_answer
+from tallystick.actors.runtime.pending import ANSWER_SECONDS
 from tallystick.events.decide.permissions import Caller
 from tallystick.events.log.codec import decode_answer
 from tallystick.events.log.store import StoreAway, StoreError
@@ -51,6 +53,7 @@ class McpEndpoint:
         self._service = service
         self._beginning = asyncio.Lock()
         self._closing = asyncio.Event()
+        self._is_closed, self._under_way, self._none_under_way = False, 0, asyncio.Event()
         self._program: ASGIApp | None = None
         self._running: asyncio.Task[None] | None = None
 
@@ -68,10 +71,26 @@ class McpEndpoint:
             text = "the server needs more packages for this: pip install 'tallystick[mcp]'"
             await refused("not_installed", text)(scope, receive, send)
         else:
-            await program(scope, _again(body, receive), send)
+            await self._answer(program, scope, _again(body, receive), send)
+
+    async def _answer(self, program: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._is_closed:
+            await refused("shutting_down", "the server is being stopped")(scope, receive, send)
+            return
+        self._under_way += 1
+        try:
+            await program(scope, receive, send)
+        finally:
+            self._under_way -= 1
+            if self._is_closed and not self._under_way:
+                self._none_under_way.set()
 
     async def close(self) -> None:
-        """End what was begun. What was accepted has been answered before."""
+        """End what was begun, once what was accepted is answered: what speaks the protocol would end it half-way."""
+        self._is_closed = True
+        if self._under_way:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._none_under_way.wait(), ANSWER_SECONDS)
         self._closing.set()
         if self._running is not None:
             await self._running

@@ -228,3 +228,28 @@ def test_a_revoked_key_ends_what_it_could_do_with_the_next_call() -> None:
     assert (denied["code"], denied["role"]) == ("access_denied", "analyst")
     made.close()
     assert [one.request for one in world.recorded(RequestRefused)] == ["PauseAll"]
+
+
+@pytest.mark.parametrize("version", VERSIONS.values(), ids=VERSIONS)
+def test_what_was_accepted_is_answered_before_the_end_and_what_comes_then_is_sent_again(version: str) -> None:
+    world = World()
+    world.ask({"type": "AllocateBudget", "agent": "a", "budget": {"tokens": 5}})
+    waits = {"agent": "a", "estimate": {"tokens": 50}, "wait_seconds": 30}
+
+    async def test() -> None:
+        app, service = application(world.fleet, LOOPBACK)
+        body, headers = request_of("tools/call", {"name": "Reserve", "arguments": waits}, version)
+        asked, more = request_of("tools/call", {"name": "GetStatus", "arguments": {"agent": "a"}}, version)
+        assert (await call(app, "POST", "/mcp", asked, **more)).status == 200
+        accepted = [asyncio.create_task(call(app, "POST", "/mcp", body, **headers)) for _ in range(3)]
+        await asyncio.sleep(0)  # each of them goes as far as it may
+        service.stopping.set()
+        await service.close()
+        for answer in await asyncio.gather(*accepted):
+            assert answer.status == 200
+            assert answer.json["result"]["structuredContent"]["code"] == "shutting_down"
+        late = await call(app, "POST", "/mcp", asked, **more)
+        assert (late.status, late.headers["retry-after"]) == (503, "1")
+
+    asyncio.run(test())
+    world.fleet.close()
