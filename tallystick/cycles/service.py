@@ -170,7 +170,8 @@ class Cycles:
         """``GET /actuator/health``: whether the fleet answers. It needs no key."""
         up = not self._stopping.is_set() and await self._is_up()
         body = _encode({"status": "UP" if up else "DOWN"})
-        return Response(body, 200 if up else 503, NO_STORE, JSON)
+        headers = NO_STORE if up else {**NO_STORE, "retry-after": "1"}
+        return Response(body, 200 if up else 503, headers, JSON)
 
     async def _is_up(self) -> bool:
         try:

@@ -53,7 +53,7 @@ class McpEndpoint:
         self._service = service
         self._beginning = asyncio.Lock()
         self._closing = asyncio.Event()
-        self._is_closed, self._under_way, self._none_under_way = False, 0, asyncio.Event()
+        self._stopping, self._under_way, self._none_under_way = asyncio.Event(), 0, asyncio.Event()
         self._program: ASGIApp | None = None
         self._running: asyncio.Task[None] | None = None
 
@@ -74,7 +74,7 @@ class McpEndpoint:
             await self._answer(program, scope, _again(body, receive), send)
 
     async def _answer(self, program: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._is_closed:
+        if self._stopping.is_set():
             await refused("shutting_down", "the server is being stopped")(scope, receive, send)
             return
         self._under_way += 1
@@ -82,12 +82,12 @@ class McpEndpoint:
             await program(scope, receive, send)
         finally:
             self._under_way -= 1
-            if self._is_closed and not self._under_way:
+            if self._stopping.is_set() and not self._under_way:
                 self._none_under_way.set()
 
     async def close(self) -> None:
         """End what was begun, once what was accepted is answered: what speaks the protocol would end it half-way."""
-        self._is_closed = True
+        self._stopping.set()
         if self._under_way:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._none_under_way.wait(), ANSWER_SECONDS)

@@ -327,3 +327,15 @@ def test_the_log_says_who_reserved() -> None:
         assert (await api.balances())["tenant:acme", USD]["reserved"]["amount"] == CENT
 
     play(test, shop(), "acme")
+
+
+def test_a_fleet_that_has_stopped_is_down_and_says_when_to_look_again() -> None:
+    async def test(api: Api) -> None:
+        api.world.fleet._manager.halt("the disk is full")
+        health = await api.call("GET", "/actuator/health")
+        assert (health.status, health.body, health.headers["retry-after"]) == (503, {"status": "DOWN"}, "1")
+        for answer in (await api.reserve(), await api.decide(), await api.event(), await api.list()):
+            assert answer.error() == (503, "INTERNAL_ERROR")
+            assert answer.headers["retry-after"] == "1"
+
+    play(test)
