@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
 from starlette.requests import Request
@@ -12,10 +12,13 @@ from tallystick.actors.runtime.pending import ANSWER_SECONDS
 from tallystick.cycles.errors import FORBIDDEN, Fault, fault_of
 from tallystick.cycles.subjects import is_within, scopes_of, segments
 from tallystick.cycles.wire import Subject
+from tallystick.events import messages as c
+from tallystick.events.decide.permissions import MESSAGES
 from tallystick.http.access import FleetAccess
 from tallystick.http.identity import BY, asker_of, identity_of
 
 Json = dict[str, Any]
+_SPENDING: Final = MESSAGES[c.Reserve].roles | {"agent"}
 
 
 class Fleet(Protocol):
@@ -42,6 +45,12 @@ class Who(NamedTuple):
     asker: Asker
     tenant: str | None = None
     within: str | None = None
+
+    @property
+    def only_reads(self) -> bool:
+        """Whether its role reserves and uses nothing, for no subject."""
+        caller = self.asker.caller
+        return caller is not None and caller.role not in _SPENDING
 
     @classmethod
     def of(cls, request: Request) -> "Who":
@@ -98,6 +107,16 @@ class Asking:
         answer: Json = await self._fleet.ask_async(message, who.by, asker=who.asker)
         return answer
 
+    async def check_may_spend(self, who: Who, message: Json, scopes: Sequence[str]) -> None:
+        """Refuse a role that spends nothing, before it learns how anything stands: what was answered to others,
+        too. It is the fleet that refuses the ``message``, a ``Reserve``, and records that.
+
+        Raises:
+            Fault: it is such a role.
+        """
+        if who.only_reads:
+            replied(await self.ask(who, {**message, "agent": scopes[0]}))
+
     async def ask_together(self, who: Who, messages: Sequence[Json]) -> list[Json]:
         """The answers to messages that are decided one after the other with nothing in between."""
         answers: list[Json] = await self._fleet.ask_async(list(messages), who.by, asker=who.asker)
@@ -126,11 +145,16 @@ def digest(*parts: str) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 
 
-def first_id(kind: str, tenant: str | None, key: str) -> str:
-    """The id for the key of a tenant. All of a tenant begin with `ids_of` it, so that they are one range."""
-    return f"{ids_of(kind, tenant)}{digest(key)}"
+def owner_of(scope: str) -> str:
+    """Whose keys are those of a scope: its tenant's, or without one those of the widest level that it names."""
+    return scope.partition("/")[0]
 
 
-def ids_of(kind: str, tenant: str | None) -> str:
-    """How the ids of a tenant begin."""
-    return f"{kind}-{digest(tenant or '')[:16]}-"
+def first_id(kind: str, owner: str, key: str) -> str:
+    """The id for the key of an owner. All of an owner begin with `ids_of` it, so that they are one range."""
+    return f"{ids_of(kind, owner)}{digest(key)}"
+
+
+def ids_of(kind: str, owner: str) -> str:
+    """How the ids of an owner begin."""
+    return f"{kind}-{digest(owner)[:16]}-"

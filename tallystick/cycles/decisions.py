@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from tallystick.cycles import notes
-from tallystick.cycles.asking import Asking, Json, Who, first_id, replied
+from tallystick.cycles.asking import Asking, Json, Who, first_id, owner_of, replied
 from tallystick.cycles.errors import (
     CLOSED,
     DEBT,
@@ -53,11 +53,12 @@ class Decisions:
         return answer
 
     async def _answered(self, endpoint: str, who: Who, asked: Decide, plan: Plan) -> Json:
-        tenant = plan.subject.tenant
-        answer: Any = self._memory.find(endpoint, tenant, asked)
+        await self._asking.check_may_spend(who, {**plan.message, "dry_run": True}, plan.scopes)
+        owner = owner_of(plan.scopes[0])
+        answer: Any = self._memory.find(endpoint, owner, asked)
         if answer is None:
             answer = await self._decided(who, plan)
-            self._memory.keep(endpoint, tenant, asked, answer)
+            self._memory.keep(endpoint, owner, asked, answer)
         return dict(answer)
 
     async def _decided(self, who: Who, plan: Plan) -> Json:
@@ -83,16 +84,18 @@ class Decisions:
         """
         subject = who.effective(asked.subject)
         plan = Plan.of(subject, asked.actual, asked.action.kind)
-        answer: Any = self._memory.find("events", subject.tenant, asked)
+        await self._asking.check_may_spend(who, plan.message, plan.scopes)
+        owner = owner_of(plan.scopes[0])
+        answer: Any = self._memory.find("events", owner, asked)
         if answer is None:
-            id = first_id(EVENT, subject.tenant, asked.idempotency_key)
+            id = first_id(EVENT, owner, asked.idempotency_key)
             if asked.overage_policy == "REJECT" and asked.actual.amount:
                 id = await self._if_there_is_room(who, asked, plan, id)
             else:
                 await self._booked(who, asked, plan, id)
             charged = Named(asked.actual.unit, asked.actual.amount).shown()
             answer = {"status": "APPLIED", "event_id": id, "charged": charged}
-            self._memory.keep("events", subject.tenant, asked, answer)
+            self._memory.keep("events", owner, asked, answer)
         return dict(answer)
 
     async def _booked(self, who: Who, asked: Event, plan: Plan, id: str) -> None:

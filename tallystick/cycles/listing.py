@@ -8,7 +8,7 @@ from typing import Any, Final
 from starlette.datastructures import QueryParams
 
 from tallystick.config.kinds import NAME_MAX
-from tallystick.cycles.asking import RESERVATION, Asking, Json, Who, first_id, ids_of, replied
+from tallystick.cycles.asking import RESERVATION, Asking, Json, Who, first_id, ids_of, owner_of, replied
 from tallystick.cycles.budgets import balances_of, matches, questions
 from tallystick.cycles.errors import FORBIDDEN, INVALID, Fault, fault_of
 from tallystick.cycles.reservations import ATTEMPTS, STATUS, detail, is_reservation
@@ -128,13 +128,15 @@ class Listing:
 
     async def _of_key(self, who: Who, wanted: Mapping[str, str], key: str) -> list[Json]:
         """The reservation that was made under a key."""
-        base = first_id(RESERVATION, wanted.get("tenant"), key)
+        named = [f"{level}:{name}" for level, name in wanted.items()] or [""]
+        owner = owner_of(named[0] if who.within is None else who.within)
+        base = first_id(RESERVATION, owner, key)
         ids = [base, *(f"{base}-{attempt}" for attempt in range(1, ATTEMPTS))]
         answers = await self._seen(who, [{"type": "GetHolds", "hold": id} for id in ids])
         return [answer["ok"]["holds"][0] for answer in answers if "ok" in answer][:1]
 
     async def _page(self, who: Who, tenant: str | None, status: str | None, limit: int, cursor: str, row: Any) -> Json:
-        begin = f"{RESERVATION}-" if tenant is None else ids_of(RESERVATION, tenant)
+        begin = f"{RESERVATION}-" if tenant is None else ids_of(RESERVATION, f"tenant:{tenant}")
         after, rows, looked_at, more = max(cursor, begin), list[Json](), 0, True
         state = {} if status is None else {"state": _STATES[status]}
         while more and len(rows) < limit and looked_at < _LOOKED_AT:

@@ -14,28 +14,28 @@ KEPT: Final = 10_000
 
 
 class Memory:
-    """Answers by endpoint, tenant and key."""
+    """Answers by endpoint, by whose keys they are (`asking.owner_of`), and key."""
 
     def __init__(self, kept: int = KEPT) -> None:
         self._kept = kept
         self._answers: OrderedDict[tuple[str, str, str], tuple[bytes, Any]] = OrderedDict()
 
-    def find(self, endpoint: str, tenant: str | None, asked: Request) -> Any:
+    def find(self, endpoint: str, owner: str, asked: Request) -> Any:
         """The answer that a key got before; None where it is new.
 
         Raises:
             Fault: the key came with another request.
         """
-        found = self._answers.get((endpoint, tenant or "", asked.idempotency_key))
+        found = self._answers.get((endpoint, owner, asked.idempotency_key))
         if found is None:
             return None
         if found[0] != _digest(asked):
             raise Fault(MISMATCH, "idempotency_key: it was used before for another request")
         return found[1]
 
-    def keep(self, endpoint: str, tenant: str | None, asked: Request, answer: Any) -> None:
+    def keep(self, endpoint: str, owner: str, asked: Request, answer: Any) -> None:
         """Remember an answer."""
-        self._answers[endpoint, tenant or "", asked.idempotency_key] = (_digest(asked), answer)
+        self._answers[endpoint, owner, asked.idempotency_key] = (_digest(asked), answer)
         if len(self._answers) > self._kept:
             self._answers.popitem(last=False)
 

@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 from weakref import WeakValueDictionary
 
 from tallystick.cycles import notes
-from tallystick.cycles.asking import RESERVATION, Asking, Json, Who, digest, first_id
+from tallystick.cycles.asking import RESERVATION, Asking, Json, Who, digest, first_id, owner_of
 from tallystick.cycles.budgets import Budgets, not_below, questions
 from tallystick.cycles.errors import (
     EXPIRED,
@@ -82,9 +82,10 @@ class Reservations:
             Fault: it is refused; nothing is reserved.
         """
         plan = plan_of(who, asked)
+        await self._asking.check_may_spend(who, plan.message, plan.scopes)
         if asked.estimate.amount == 0:
             raise Fault(INVALID, "estimate.amount: found 0, allowed is more than 0: nothing is reserved by nothing")
-        placed = await self.place(who, plan, first_id(RESERVATION, plan.subject.tenant, asked.idempotency_key))
+        placed = await self.place(who, plan, first_id(RESERVATION, owner_of(plan.scopes[0]), asked.idempotency_key))
         if placed.before is not None:
             return _created(placed.id, plan, _first_expiry(placed.before, asked), self._left(placed.before, asked))
         expires = _ms(placed.answers[0]["ok"]["expires_at"]) - asked.grace_period_ms

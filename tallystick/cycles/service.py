@@ -12,15 +12,16 @@ from starlette.routing import Route
 from tallystick.actors.errors import Unanswered
 from tallystick.cycles.asking import Asking, Fleet, Json, Who
 from tallystick.cycles.decisions import Decisions
-from tallystick.cycles.errors import INVALID, NOT_FOUND, UNIT_MISMATCH, Fault, fault_of, written
+from tallystick.cycles.errors import FORBIDDEN, INVALID, NOT_FOUND, UNIT_MISMATCH, Fault, fault_of, written
 from tallystick.cycles.front import CORRELATION, PREFIX, TENANT
 from tallystick.cycles.listing import Listing
 from tallystick.cycles.reservations import Reservations
 from tallystick.cycles.units import AmountTooLarge, UnitMismatch
 from tallystick.cycles.wire import Asked, Commit, Create, Decide, Event, Extend, Release, check_key, read
+from tallystick.http.access import Access
 from tallystick.http.answers import JSON, NO_STORE, refused
 from tallystick.http.elsewhere import Elsewhere
-from tallystick.http.identity import BY
+from tallystick.http.identity import BY, identity_of
 from tallystick.http.reading import Unreadable, body_of
 
 _ABORTED: Final = 499
@@ -65,8 +66,8 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 class Cycles:
     """The protocol over one fleet. ``elsewhere`` are the other servers of the fleet, where it has any."""
 
-    def __init__(self, fleet: Fleet, elsewhere: Elsewhere | None, stopping: asyncio.Event) -> None:
-        self._fleet, self._elsewhere, self._stopping = fleet, elsewhere, stopping
+    def __init__(self, fleet: Fleet, access: Access, elsewhere: Elsewhere | None, stopping: asyncio.Event) -> None:
+        self._fleet, self._access, self._elsewhere, self._stopping = fleet, access, elsewhere, stopping
         asking = Asking(fleet)
         self._reservations, self._listing = Reservations(asking), Listing(asking)
         self._decisions = Decisions(asking, self._reservations)
@@ -109,9 +110,24 @@ class Cycles:
                 return _written(request, wrong)
             except ClientDisconnect:
                 return Response(status_code=_ABORTED)
-            return await _answered(request, do, body)
+            return await self._answered(request, do, body)
 
         return answer
+
+    async def _answered(self, request: Request, do: Answering, body: bytes) -> Response:
+        """The answer, or the refusal in the protocol's shape. What is refused for who sent it is counted and logged."""
+        call = Call(request, Who.of(request), body)
+        call.for_tenant(None)
+        try:
+            answer = await do(call)
+        except (Unreadable, UnitMismatch, AmountTooLarge, Fault) as wrong:
+            if isinstance(wrong, Fault) and wrong.code == FORBIDDEN:
+                self._access.note("access_denied", request.scope, identity_of(request).name)
+            return _written(request, wrong)
+        except Unanswered as late:
+            return refused("unanswered", str(late))
+        status = 201 if answer.get("status") == "APPLIED" else 200
+        return Response(_encode(answer), status, NO_STORE, JSON)
 
     # --- the operations ----------------------------------------------------------------------------------------------
 
@@ -162,20 +178,6 @@ class Cycles:
         except Unanswered:
             return False
         return "ok" in answer
-
-
-async def _answered(request: Request, do: Answering, body: bytes) -> Response:
-    """The answer, or the refusal in the protocol's shape."""
-    call = Call(request, Who.of(request), body)
-    call.for_tenant(None)
-    try:
-        answer = await do(call)
-    except (Unreadable, UnitMismatch, AmountTooLarge, Fault) as wrong:
-        return _written(request, wrong)
-    except Unanswered as late:
-        return refused("unanswered", str(late))
-    status = 201 if answer.get("status") == "APPLIED" else 200
-    return Response(_encode(answer), status, NO_STORE, JSON)
 
 
 async def _no_evidence(request: Request) -> Response:

@@ -293,7 +293,7 @@ def _gate(service: Service) -> tuple[ASGIApp, Service]:
         Route("/healthz", service.health, methods=["GET"]),
         Route("/readyz", service.ready, methods=["GET"]),
         Route("/metrics", service.metrics, methods=["GET"]),
-        *Cycles(service.fleet, elsewhere, service.stopping).routes(),
+        *Cycles(service.fleet, access, elsewhere, service.stopping).routes(),
         *(Route(path, files.file, methods=["GET"]) for path in files.paths),
     ]
     handlers = {

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs
 
 import msgspec
 import structlog
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from tallystick.actors.errors import Unanswered
@@ -29,13 +29,16 @@ from tallystick.http.identity import BY, Identity, address_of, put_identity
 from tallystick.http.link_html import change_of as change_html
 from tallystick.http.link_html import form_of, note_of, page
 from tallystick.http.served import Served
-from tallystick.http.statuses import status_of
+from tallystick.http.statuses import retry_after, status_of
 
 BODY_MAX: Final = 16_384
 ASK_SECONDS: Final = 5.0
+_ABORTED: Final = 499
+_LATER: Final = (429, 503)
 _TIGHTENS_ONLY: Final = 0
 """The ceiling of a recipient that may loosen nothing."""
 _AWAY: Final = "The fleet gives no answer now. Open the link again in a moment; nothing was changed by this."
+_UNKNOWN: Final = "The fleet has given no answer yet. Open the link again in a moment: it says whether it was done."
 log = structlog.get_logger("tallystick.links")
 
 
@@ -64,22 +67,22 @@ class LinkPages:
         except _Refused as refusal:
             return self._refuse(request, refusal)
         except Unanswered:
-            return page("Not now", [_AWAY], 503)
+            return _not_now()
         if request.method == "GET":
             self._access.measures.link("shown")
         return self._page(link, change)
 
     async def use(self, request: Request) -> Response:
         """``POST``: do it, unless it has changed since it was shown."""
-        body = await _body(request)
         try:
+            body = await _body(request)
             link = await self._link(request)
             if self._elsewhere is not None:
                 put_identity(request.scope, Identity(BY))
                 message = msgspec.json.encode(message_of(link))
                 sent = await self._elsewhere.answer(request, body, message, self._stopping)
                 if sent is not None:
-                    return sent if _is_page(sent) else page("Not now", [_AWAY], 503)
+                    return sent if _is_page(sent) else _not_now(_UNKNOWN)
             change = await change_of(link, self._ask)
             seen = parse_qs(body.decode(errors="replace"), keep_blank_values=True).get("seen", [""])[0]
             if change.problem is not None or seen != change.seen:
@@ -88,7 +91,9 @@ class LinkPages:
         except _Refused as refusal:
             return self._refuse(request, refusal)
         except Unanswered:
-            return page("Not now", [_AWAY], 503)
+            return _not_now()
+        except ClientDisconnect:
+            return Response(status_code=_ABORTED)
 
     # --- what is shown ------------------------------------------------------------------------------------------------
 
@@ -118,7 +123,10 @@ class LinkPages:
         caller = Caller("operator", approve_up_to_nanos=None if loosens else _TIGHTENS_ONLY)
         peer = msgspec.json.encode({"address": address_of(request.scope), "key": f"link of {link.alert}"})
         by = link.to if link.to.isprintable() else "link"
-        answer = await self._fleet.ask_async(message_of(link), by, ASK_SECONDS, asker=Asker(peer, None, caller))
+        try:
+            answer = await self._fleet.ask_async(message_of(link), by, ASK_SECONDS, asker=Asker(peer, None, caller))
+        except Unanswered:
+            return _not_now(_UNKNOWN)
         if "ok" in answer:
             self._access.measures.link("done")
             log.info("link_used", alert=link.alert, order=link.order, to=link.to)
@@ -128,10 +136,20 @@ class LinkPages:
             raise _used(link, None)
         self._access.measures.link("refused")
         log.warning("link_refused", alert=link.alert, order=link.order, to=link.to, code=error["code"])
-        return page("It was not done", [f"The fleet refuses it: {error['detail']}."], status_of(error))
+        status = status_of(error)
+        seconds = retry_after(error, status)
+        headers = None if seconds is None else {"retry-after": str(seconds)}
+        return page("It was not done", [f"The fleet refuses it: {error['detail']}."], status, headers=headers)
 
     async def _ask(self, message: Mapping[str, Any]) -> Mapping[str, Any]:
+        """An answer that says how it stands, or why the fleet would not do it.
+
+        Raises:
+            Unanswered: the fleet answers nothing now.
+        """
         answer: Mapping[str, Any] = await self._fleet.ask_async(message, BY, ASK_SECONDS)
+        if "error" in answer and status_of(answer["error"]) in _LATER:
+            raise Unanswered(answer["error"]["detail"])
         return answer
 
     # --- which link it is ---------------------------------------------------------------------------------------------
@@ -166,6 +184,10 @@ class LinkPages:
         if self._id is None:
             self._id = await asyncio.to_thread(identity, self._fleet.store)
         return self._id
+
+
+def _not_now(words: str = _AWAY) -> Response:
+    return page("Not now", [words], 503, headers={"retry-after": "1"})
 
 
 def _used(link: Link, use: Use | None) -> _Refused:

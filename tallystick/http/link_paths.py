@@ -10,6 +10,7 @@ LINKS: Final = PATH
 
 
 def shown_path(scope: Scope) -> str:
-    """The path of a request as a log may have it: who has a link may use it."""
+    """The path of a request as a log may have it: who has a link may use it, also where a mistake stands before it."""
     path: str = scope["path"]
-    return f"{LINKS}…" if path.startswith(LINKS) else path
+    before, links, _ = path.partition(LINKS)
+    return f"{before}{links}…" if links else path

@@ -4,13 +4,14 @@ import asyncio
 from typing import Any
 
 import pytest
+from starlette.types import ASGIApp
 
-from tallystick.events.catalog import HoldPlaced
+from tallystick.events.catalog import HoldPlaced, RequestRefused
 from tallystick.events.decide.permissions import ROLES
 from tallystick.http.app import inner_application
 from tallystick.http.views.limit import ReaderLimit
-from tests.support.access import World, bearer
-from tests.support.cycles import CENT, USD, Api, Said, fleet, limits, play
+from tests.support.access import World, bearer, count_of
+from tests.support.cycles import ACTION, CENT, TOKENS, USD, Api, Said, fleet, limits, play
 from tests.support.programs import until
 
 FORBIDDEN, UNAUTHORIZED = (403, "FORBIDDEN"), (401, "UNAUTHORIZED")
@@ -108,6 +109,73 @@ def test_who_only_reads_uses_no_budget(role: str) -> None:
                 assert answer.status == 200, name
 
     play(test, shop(), role)
+
+
+@pytest.mark.parametrize("role", sorted(set(ROLES) - {"operator", "orchestrator", "agent"}))
+def test_who_only_reads_learns_neither_what_others_were_answered_nor_what_there_is(role: str) -> None:
+    async def test(api: Api) -> None:
+        said = {"subject": {"tenant": "acme"}, "action": ACTION, "idempotency_key": "k"}
+        amount = {"unit": USD, "amount": CENT}
+        asked = {
+            "/v1/decide": {**said, "estimate": amount},
+            "/v1/reservations": {**said, "estimate": amount},
+            "/v1/events": {**said, "actual": amount},
+        }
+        operator = api.of("operator")
+        for path, body in asked.items():
+            (await operator.call("POST", path, body)).ok()
+        (await operator.reserve(dry_run=True, idempotency_key="dry")).ok()
+        for path, body in asked.items():
+            assert (await api.call("POST", path, body)).error() == FORBIDDEN
+        assert (await api.reserve(dry_run=True, idempotency_key="dry")).error() == FORBIDDEN
+        for operation in (api.reserve, api.decide, api.event):
+            for answer in (await operation(subject={"tenant": "nobody"}), await operation(unit=TOKENS)):
+                assert answer.error() == FORBIDDEN
+
+    play(test, shop(), role)
+
+
+def test_what_is_refused_for_who_sent_it_is_counted_and_what_would_change_something_is_recorded() -> None:
+    world = shop()
+
+    async def test(api: Api) -> None:
+        refused = (
+            await api.of("analyst").reserve(),
+            await api.of("analyst").event(),
+            await api.of("telemetry").call("GET", "/v1/balances?tenant=acme"),
+            await api.of("acme").reserve(subject={"tenant": "zoo"}),
+            await api.of("acme").call("GET", "/v1/reservations?tenant=zoo"),
+            await api.of("prod").decide(),
+        )
+        assert [answer.error() for answer in refused] == [FORBIDDEN] * 6
+        until(lambda: [event.by for event in world.recorded(RequestRefused)] == ["analyst"] * 2)
+
+    async def counted(app: ASGIApp) -> None:
+        await test(Api(app, world))
+        assert await count_of(app, "access_denied", "operator") == 6
+
+    world.run(counted)
+
+
+def test_without_tenants_each_widest_scope_has_keys_of_its_own() -> None:
+    world = fleet(*({"agent": f"agent:{name}", **limits(cost_usd=1)} for name in ("a", "b")))
+    for name in ("a", "b"):
+        world.key(name, "agent", agent=f"agent:{name}")
+    world.key("operator", "operator")
+
+    async def test(api: Api) -> None:
+        ids = set[str]()
+        for name in ("a", "b"):
+            own = api.of(name)
+            (await own.decide(subject={"agent": name}, idempotency_key="1")).ok()
+            (await own.event(subject={"agent": name}, idempotency_key="1")).ok()
+            id = (await own.reserve(subject={"agent": name}, idempotency_key="1")).ok()["reservation_id"]
+            for listed in (await own.list("idempotency_key=1"), await api.list(f"idempotency_key=1&agent={name}")):
+                assert [row["reservation_id"] for row in listed.ok()["reservations"]] == [id]
+            ids.add(id)
+        assert len(ids) == 2
+
+    play(test, world, "operator")
 
 
 def test_the_key_of_a_tenant_acts_for_it_and_below_it_and_fills_in_its_name() -> None:

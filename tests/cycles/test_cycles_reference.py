@@ -8,6 +8,8 @@ import pytest
 from tallystick.cycles.errors import INTERNAL, INVALID, STATUS_OF, fault_of
 from tallystick.cycles.service import Cycles
 from tallystick.cycles.units import FIELD
+from tallystick.http.access import Access
+from tallystick.http.measures import Measures
 from tallystick.http.statuses import OWN_STATUS, STATUS
 from tests.support.access import World
 from tests.support.pages import PROJECT
@@ -28,7 +30,7 @@ def test_every_operation_that_is_served_is_on_the_page_and_no_other_is() -> None
     world = World()
 
     async def served() -> set[str]:
-        routes = Cycles(world.fleet, None, asyncio.Event()).routes()
+        routes = Cycles(world.fleet, Access(world.fleet.access, Measures()), None, asyncio.Event()).routes()
         return {f"{min((route.methods or set()) - {'HEAD'})} {route.path.removeprefix('/cycles')}" for route in routes}
 
     found = asyncio.run(served())
