@@ -5,6 +5,7 @@ each use counts once all the same: by its source.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -28,6 +29,7 @@ from tallystick.telemetry.answers import (
     MissingPackages,
     TooLarge,
     decode,
+    is_more_than,
     protobuf,
     taken,
     unpacked,
@@ -41,6 +43,10 @@ _SHOWN: Final = 3
 """So many reasons for what was rejected are shown."""
 _AT_ONCE: Final = 64 * 1024
 """Bytes that are decoded in the event loop: more of them would keep others waiting, and are decoded on a thread."""
+_LARGE_MAX: Final = 2
+"""So many exports of more than that are unpacked and reported at a time: a few kilobytes that were sent may be hundreds
+of megabytes then.
+"""
 _REPORTING: Final = MESSAGES[c.ReportUsage].roles | {"agent", "telemetry"}
 _AS_MESSAGE: Final = b'{"type":"ReportUsage"}'
 """What an export is to a standby."""
@@ -63,6 +69,7 @@ class Exports:
         self._fleet, self._access, self._elsewhere, self._stopping = fleet, access, elsewhere, stopping
         self._reader = Reader(fleet.access)
         self._series, self._metrics = SeriesOfFleet(fleet), asyncio.Lock()
+        self._large = asyncio.Semaphore(_LARGE_MAX)
 
     async def take(self, request: Request) -> Response:
         """One export of a signal."""
@@ -78,9 +85,10 @@ class Exports:
                 sent = await self._elsewhere.answer(request, packed, _AS_MESSAGE, self._stopping)
                 if sent is not None:
                     return sent
-            body = _unpacked(request, packed)
-            export = await _quickly(len(body), decode, media, signal, body)
-            read = await self._report(request, signal, export, len(body))
+            async with self._large if _is_large(request, packed) else contextlib.nullcontext():
+                body = _unpacked(request, packed)
+                export = await _quickly(len(body), decode, media, signal, body)
+                read = await self._report(request, signal, export, len(body))
         except Unreadable as wrong:
             return problem({"code": wrong.code, "detail": str(wrong)}, wrong.status)
         except Malformed as wrong:
@@ -160,8 +168,17 @@ def _media(request: Request) -> str:
     return media
 
 
+def _is_packed(request: Request) -> bool:
+    return request.headers.get("content-encoding", "identity").lower() == "gzip"
+
+
+def _is_large(request: Request, body: bytes) -> bool:
+    """Whether an export is of more than `_AT_ONCE` bytes, unpacked."""
+    return is_more_than(body, _AT_ONCE) if _is_packed(request) else len(body) > _AT_ONCE
+
+
 def _unpacked(request: Request, body: bytes) -> bytes:
-    if request.headers.get("content-encoding", "identity").lower() != "gzip":
+    if not _is_packed(request):
         return body
     try:
         return unpacked(body)

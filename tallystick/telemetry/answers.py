@@ -76,6 +76,14 @@ def unpacked(body: bytes) -> bytes:
     return data
 
 
+def is_more_than(body: bytes, most: int) -> bool:
+    """Whether a body that was packed with gzip has more than so many bytes; no more of it is unpacked."""
+    try:
+        return len(zlib.decompressobj(wbits=31).decompress(body, most + 1)) > most
+    except zlib.error:
+        return False
+
+
 def decode(media: str, signal: Signal, body: bytes) -> Export:
     """An export.
 

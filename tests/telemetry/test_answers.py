@@ -1,10 +1,12 @@
 """Exports are answered as OTLP says: what was rejected and why, in the encoding in which it came."""
 
+import asyncio
 import gzip
 import json
 import random
 import re
 import sys
+import threading
 import zlib
 from typing import Any
 
@@ -17,7 +19,9 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from starlette.types import ASGIApp
 
 from tallystick.events.log.codec import BODY_MAX
+from tallystick.http import otlp
 from tallystick.telemetry.answers import UNPACKED_MAX
+from tallystick.telemetry.items import Signal
 from tests.support.asgi import Answered, call
 from tests.support.otlp import JSON, NS, PROTOBUF, Taking, attributes, chat, encoded, post, spans
 
@@ -341,4 +345,40 @@ def test_damaged_bytes_are_taken_or_malformed_and_bring_nothing_down(signal: str
     taking.run(test)
     answer = taking.fleet.ask({"type": "GetGlobalStatus"})
     assert "ok" in answer
+    taking.fleet.close()
+
+
+def test_few_exports_that_are_large_when_unpacked_are_read_at_a_time_and_small_ones_pass_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    taking, read, unpack, go_on = Taking(), otlp.decode, otlp.unpacked, threading.Event()
+    large_ones = list[int]()
+
+    def slowly(media: str, signal: Signal, body: bytes) -> Any:
+        if len(body) > 1_000_000:
+            go_on.wait(5)
+        return read(media, signal, body)
+
+    def counted(body: bytes) -> bytes:
+        data = unpack(body)
+        if len(data) > 1_000_000:
+            large_ones.append(len(data))
+        return data
+
+    monkeypatch.setattr(otlp, "decode", slowly)
+    monkeypatch.setattr(otlp, "unpacked", counted)
+    bomb = gzip.compress(b'{"resourceSpans":[' + b" " * 1_000_000 + b"]}")
+
+    async def test(app: ASGIApp) -> None:
+        large = [asyncio.create_task(call(app, "POST", "/v1/traces", bomb, content_encoding="gzip")) for _ in range(6)]
+        await asyncio.sleep(0)  # each of them goes as far as it may
+        for packing in ("identity", "gzip"):
+            body = b"{}" if packing == "identity" else gzip.compress(b"{}")
+            assert (await call(app, "POST", "/v1/traces", body, content_encoding=packing)).status == 200
+        assert len(large_ones) == 2
+        go_on.set()
+        assert [(await one).status for one in large] == [200] * 6
+        assert len(large_ones) == 6
+
+    taking.run(test)
     taking.fleet.close()
