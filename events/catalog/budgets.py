@@ -39,6 +39,8 @@ class BudgetAllocated(Event, kw_only=True, tag="budget-allocated.v1"):
     """When calendar windows end that begin because its limits are the first to count in them."""
     auto: bool = False
     """No message asked for it: it opened at its first report or hold (``accounts.auto``)."""
+    used_since: dt.datetime | None = None
+    """When that was used by which it opened by itself, where that is earlier: its limits count from then on."""
     delegated: bool = False
     """It is for another fleet, whose total it is."""
 

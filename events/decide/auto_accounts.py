@@ -1,5 +1,6 @@
 """Accounts that open by themselves, at the first report or hold of an id that has none (``accounts.auto``)."""
 
+import datetime as dt
 from decimal import Decimal
 
 from tallystick.config.amounts import NOTHING, Amounts
@@ -79,8 +80,8 @@ def _why_not(ledger: Ledger, agent: str, auto: AutoAccounts) -> str | None:
     return None
 
 
-def open_by_itself(turn: Turn, account: Account) -> Account:
-    """Open an account that was `unopened`."""
+def open_by_itself(turn: Turn, account: Account, used_since: dt.datetime | None = None) -> Account:
+    """Open an account that was `unopened`; ``used_since``: for what was used then, before now."""
     assert account.parent is not None
     turn.record(
         e.BudgetAllocated(
@@ -92,6 +93,7 @@ def open_by_itself(turn: Turn, account: Account) -> Account:
             limits=account.limits,
             limit_windows=windows_opened(turn.ledger, account.limits, turn.now),
             auto=True,
+            used_since=used_since,
         )
     )
     opened = turn.ledger.accounts[account.id]

@@ -43,9 +43,15 @@ def of_time(turn: Turn, command: c.Sourced) -> dict[str, Any]:
     if at < ledger.period_began_at:
         found["history"] = True
         return found
-    over = [
+    over = windows_over(turn, at)
+    return {**found, "past_windows": over} if over else found
+
+
+def windows_over(turn: Turn, at: dt.datetime) -> list[str]:
+    """The calendar windows in which something was used at a time, that are over since."""
+    zone = ZoneInfo(turn.ledger.rules.config.timezone)
+    return [
         kind
-        for kind, began in ledger.limits.began.items()
+        for kind, began in turn.ledger.limits.began.items()
         if micros(at) < began and at < window_began(kind, turn.now, zone)
     ]
-    return {**found, "past_windows": over} if over else found

@@ -15,7 +15,7 @@ from tallystick.events.decide.delegated import OVERRUN
 from tallystick.events.decide.fleet_response import respond
 from tallystick.events.decide.levels import relevel, relevel_above, relevel_under
 from tallystick.events.decide.limits import record_lines, touched_by_use
-from tallystick.events.decide.occurred import of_time
+from tallystick.events.decide.occurred import of_time, windows_over
 from tallystick.events.decide.overdraft import OVERDRAFT_MAX, beyond, note_overdrafts
 from tallystick.events.decide.own_limits import ratio as ratio_of
 from tallystick.events.decide.sources import repeat
@@ -79,7 +79,7 @@ def book(
     if known is not None:
         return repeat(turn, known, event, account, closed)
     if opening is not None:
-        account = open_by_itself(turn, opening)
+        account = _open(turn, opening, event)
     if closed is not None:
         payer = payer or ledger.payer_of(closed)
     cause = OVERRUN if event.child_upto else LATE_REPORT if late else UNDER_ESTIMATE
@@ -90,6 +90,15 @@ def _opening(turn: Turn, agent: str) -> Account | None:
     """The account that opens by itself for what an id has used, if one does."""
     found = unopened(turn, agent)
     return None if isinstance(found, Refusal) else found
+
+
+def _open(turn: Turn, account: Account, event: e.UsageReported) -> Account:
+    """Open the account; what it opens for counts in its limits, also where it was used before now."""
+    used_at = None if event.history else event.occurred_at
+    opened = open_by_itself(turn, account, used_at)
+    if used_at is not None:
+        event.past_windows = windows_over(turn, used_at)
+    return opened
 
 
 def of_life(closed: Closed | Account | None) -> dict[str, Any]:

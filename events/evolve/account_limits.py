@@ -18,13 +18,15 @@ def cap(ledger: Ledger, account: Account) -> tuple[LimitRule, ...]:
 
 
 def open_limits(ledger: Ledger, event: e.BudgetAllocated) -> None:
-    """The limits of an account that has opened count from here on, and all that is used below it."""
+    """The limits of an account that has opened count from here on, and all that is used below it; those of one that
+    opened by itself also what it opened for.
+    """
     if not event.limits:
         return
-    now = micros(event.at)
+    since = micros(event.used_since or event.at)
     rules = cap(ledger, ledger.accounts[event.agent])
     ledger.limits.enter_windows({kind: micros(at) for kind, at in event.limit_windows.items()}, event, keep=True)
-    ledger.limits.open_account(rules, event.position, now)
+    ledger.limits.open_account(rules, event.position, since)
 
 
 def close_limits(ledger: Ledger, event: e.BudgetReleased) -> None:

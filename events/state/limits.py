@@ -208,10 +208,10 @@ class Limits:
 
     # --- changing ----------------------------------------------------------------------------------------------------
 
-    def open_account(self, rules: Iterable[LimitRule], life: int, now: int) -> None:
-        """The limits of an account that was opened at a position count from here on."""
+    def open_account(self, rules: Iterable[LimitRule], life: int, since: int) -> None:
+        """The limits of an account that was opened at a position count from then on."""
         for rule in rules:
-            self.states[rule.name] = LimitState(rule, life, now)
+            self.states[rule.name] = LimitState(rule, life, since)
             if rule.is_calendar:
                 self.calendars[rule.kind] += 1
 

@@ -93,12 +93,12 @@ class Pace:
     def _used(self, row: PaceRow, began_at: dt.datetime | None) -> tuple[int, Money]:
         """The window in seconds, at least a minute, and what was used in it."""
         first = minute_of(self._now) - MINUTES_KEPT + 1
+        if began_at is not None:
+            first = max(first, minute_of(began_at))
         used = ZERO
         for minute, *units in row.minutes:
             if minute >= first:
                 used = plus(used, (units[0], units[1], units[2]))
-        if began_at is not None:
-            first = max(first, minute_of(began_at))
         window = int(self._now.timestamp()) - first * _MINUTE_SECONDS
         return max(_MINUTE_SECONDS, window), used
 

@@ -1,7 +1,8 @@
 """How fast budgets are used now: what was used in each of the last minutes, by the fleet and by each open agent.
 
-What a rate is made of them is in `projections.reports.burn`. A minute that is over and that a correction speaks of is
-corrected while it is kept.
+What a rate is made of them is in `projections.reports.burn`. What was reported late counts in the minute in which it
+was used, and not at all where that is no longer kept: an import of last year is no rate of now. A correction counts in
+the minute of what it corrects, while that is kept.
 """
 
 import datetime as dt
@@ -35,13 +36,12 @@ class PaceRow(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
 
     def add(self, at: dt.datetime, units: tuple[int, int, int]) -> None:
         """Something was used; what is too old for any rate is let go."""
-        minute, (tokens, time_ms, cost_nanos) = minute_of(at), units
-        if self.minutes and self.minutes[-1][0] == minute:
-            _, *before = self.minutes.pop()
-            tokens, time_ms, cost_nanos = tokens + before[0], time_ms + before[1], cost_nanos + before[2]
-        while self.minutes and self.minutes[0][0] <= minute - MINUTES_KEPT:
+        if self.correct(at, units):
+            return
+        self.minutes.append((minute_of(at), *units))
+        self.minutes.sort()
+        while self.minutes[0][0] <= self.minutes[-1][0] - MINUTES_KEPT:
             del self.minutes[0]
-        self.minutes.append((minute, tokens, time_ms, cost_nanos))
 
     def correct(self, at: dt.datetime, units: tuple[int, int, int]) -> bool:
         """Add to a minute that is kept; whether it is."""
@@ -66,7 +66,7 @@ class PaceView:
     """Folds usage by the minute."""
 
     name = "pace"
-    version = 1
+    version = 2
 
     def __init__(self, balances: Balances, look: Look) -> None:
         self._balances = balances
@@ -97,20 +97,25 @@ class PaceView:
     def _use(self, event: "e.UsageReported | e.HoldSettled") -> None:
         self._began(event)
         units = (event.tokens, event.time_ms, event.cost_nanos)
-        self._fleet.add(event.at, units)
+        self._fleet.add(event.used_at, units)
         self._touched[FLEET] = self._fleet
         if event.account is not None and event.account in self._balances.accounts:
             row = self._agents.get(event.agent)
             if row is None:
                 row = self._agents[event.agent] = PaceRow(agent=event.agent)
-            row.add(event.at, units)
+            row.add(event.used_at, units)
             self._touched[_id(event.agent)] = row
 
     def _corrected(self, event: e.UsageCorrected) -> None:
-        if self._fleet.correct(event.record.at, event.difference):
+        if self._fleet.correct(event.record.used_at, event.difference):
             self._touched[FLEET] = self._fleet
         row = self._agents.get(event.agent)
-        if row is not None and event.is_own and event.closed is None and row.correct(event.record.at, event.difference):
+        if (
+            row is not None
+            and event.is_own
+            and event.closed is None
+            and row.correct(event.record.used_at, event.difference)
+        ):
             self._touched[_id(event.agent)] = row
 
     def _released(self, event: e.BudgetReleased) -> None:

@@ -8,6 +8,7 @@ from rich.table import Table
 
 from tallystick.cli.common import console, json_text
 from tallystick.config.amounts import dollars
+from tallystick.config.kinds import NAME_MAX
 from tallystick.importing.notes import Notes
 from tallystick.importing.reporting import Outcome
 from tallystick.wording import counted, number, one_line
@@ -58,7 +59,9 @@ def _rows(
     if outcome.refused:
         rows.append((f"{would}refused", number(outcome.refused)))
     models = outcome.unpriced.most_common()
-    rows += [(f"no price known: {one_line(model)}", number(count)) for model, count in models[:_MODELS_SHOWN]]
+    rows += [
+        (f"no price known: {one_line(model[:NAME_MAX])}", number(count)) for model, count in models[:_MODELS_SHOWN]
+    ]
     if len(models) > _MODELS_SHOWN:
         rest = sum(count for _, count in models[_MODELS_SHOWN:])
         rows.append((f"no price known: {len(models) - _MODELS_SHOWN} more models", number(rest)))

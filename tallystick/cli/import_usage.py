@@ -15,6 +15,7 @@ from tallystick.cli.import_progress import reading, reporting
 from tallystick.cli.import_summary import show
 from tallystick.cli.import_targets import Place, asking
 from tallystick.cli.send import check_alone, this_user
+from tallystick.config.kinds import NAME_MAX
 from tallystick.importing import anthropic, claude_code, codex, litellm, openai, openrouter, trace
 from tallystick.importing.files import Opened, files_below, size_of
 from tallystick.importing.notes import Notes
@@ -23,6 +24,7 @@ from tallystick.importing.reporting import Outcome, report
 from tallystick.importing.staging import Staging, StagingError
 from tallystick.importing.used import Used
 from tallystick.moments import read_moment
+from tallystick.wording import one_line
 
 Read = Callable[[Opened], Iterator[Used]]
 Command = Callable[..., Any]
@@ -306,4 +308,5 @@ def _check_rates(staging: Staging, rates: dict[str, Decimal]) -> None:
     """
     for currency, place in staging.currencies().items():
         if currency not in rates:
-            raise click.UsageError(f"{place}: an amount in {currency}: name --rate {currency}=DOLLARS")
+            shown = one_line(currency[:NAME_MAX])
+            raise click.UsageError(f"{place}: an amount in {shown}: name --rate {shown}=DOLLARS")

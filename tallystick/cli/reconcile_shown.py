@@ -9,6 +9,7 @@ from rich.text import Text
 
 from tallystick.cli.common import console
 from tallystick.config.amounts import cents, dollars
+from tallystick.config.kinds import NAME_MAX
 from tallystick.reconcile.books import MATCHED, STATUSES, TIME_ZONE, Finding
 from tallystick.reconcile.orders import Message
 from tallystick.reconcile.running import Reconciliation, Short
@@ -34,8 +35,9 @@ def show(found: Reconciliation) -> None:
     zone = "" if found.zone is None else f", whose days begin in {found.zone}"
     screen.print(f"Bill of {one_line(found.provider)} from {found.first} to {found.last} ({formats}){zone}")
     screen.print(_sums(found))
+    whose = "the books have" if found.recorded else "agents had reported"
     screen.print(f"{_part(found.explained, found.billed)} of {cents(found.billed)} is explained;"
-                 f" agents had reported {_part(found.reported, found.billed)}.")  # fmt: skip
+                 f" {whose} {_part(found.reported, found.billed)}.")  # fmt: skip
     lines = list(islice(found.books.found(_DIFFERENT, "abs(billed - reported) DESC"), SHOWN))
     if lines:
         screen.print(_details(lines))
@@ -44,8 +46,10 @@ def show(found: Reconciliation) -> None:
             screen.print(line)
     for short in found.short[:SHOWN]:
         screen.print(_short(short))
-    for kind, cost in sorted(found.others.items()):
-        screen.print(f"Not usage, and left as it is: {one_line(kind)} {_signed(cost)}")
+    for kind, cost in sorted(found.others.items())[:SHOWN]:
+        screen.print(f"Not usage, and left as it is: {one_line(kind[:NAME_MAX])} {_signed(cost)}")
+    for line in and_more(len(found.others), SHOWN, ": --json shows all"):
+        screen.print(line)
     for why, count in sorted(found.left_out.items()):
         screen.print(f"Left out: {counted(count, 'line')} {one_line(why)}")
 
@@ -162,8 +166,12 @@ def _summary(found: Reconciliation) -> str:
     ).fetchone()
     booked, cost = found.books.file.execute("SELECT count(*), coalesce(sum(cost), 0) FROM bookings").fetchone()
     fixed = found.books.one("SELECT count(*) FROM changes JOIN reported USING (position) WHERE fixed IS NOT NULL")
-    text = f"{counted(corrected, 'correction')} ({cents(up)} more, {cents(down)} less), {counted(booked, 'booking')}"
-    text += f" ({cents(cost)})"
+    parts = []
+    if corrected:
+        parts.append(f"{counted(corrected, 'correction')} ({cents(up)} more, {cents(down)} less)")
+    if booked:
+        parts.append(f"{counted(booked, 'booking')} ({cents(cost)})")
+    text = ", ".join(parts) or "nothing to correct or to book"
     return text if not fixed else f"{text}; {counted(fixed, 'report')} cannot be corrected"
 
 

@@ -2,9 +2,9 @@
 
 import asyncio
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import Any, Final
 
 import structlog
 from starlette.applications import Starlette
@@ -18,14 +18,12 @@ from starlette.types import ASGIApp
 from tallystick.actors.errors import Unanswered
 from tallystick.actors.missing import away_answer
 from tallystick.actors.runtime.intake import Asker
-from tallystick.actors.runtime.log_feed import LogFeed
 from tallystick.actors.runtime.messages import BudgetNote
-from tallystick.actors.runtime.pending import ANSWER_SECONDS
 from tallystick.cycles.front import Front
 from tallystick.cycles.service import Cycles
-from tallystick.events.log.codec import Message, decode_answer
-from tallystick.events.log.store import Store, StoreAway, StoreError
-from tallystick.http.access import Access, FleetAccess, Gate, Tokens
+from tallystick.events.log.codec import decode_answer
+from tallystick.events.log.store import StoreAway, StoreError
+from tallystick.http.access import Access, Gate, Tokens
 from tallystick.http.answers import NO_STORE, answered, answered_each, problem, refused
 from tallystick.http.docs_page import serve_page
 from tallystick.http.elsewhere import BEHIND_SECONDS, Elsewhere, HandOver, Marked, figures, role_in_words
@@ -41,16 +39,13 @@ from tallystick.http.otlp import Exports
 from tallystick.http.otlp_statuses import OtlpStatuses
 from tallystick.http.reading import ENDPOINTS, MessageName, Unreadable, body_of, messages_of
 from tallystick.http.requests_log import RequestsLog
+from tallystick.http.served import Served
 from tallystick.http.session_endpoint import SessionEndpoint
 from tallystick.http.static_files import StaticFiles
 from tallystick.http.stream import Streams
 from tallystick.http.views.endpoints import view
 from tallystick.http.views.limit import ReaderLimit
 from tallystick.http.views.readers import Readers
-
-if TYPE_CHECKING:
-    from tallystick.delegation.link import Answered
-    from tallystick.webhooks.webhooks import WebhookFigures
 
 DENIED: Final = ("access_denied", "operator_key_needed")
 """The codes of what a sender may not do."""
@@ -67,33 +62,6 @@ log = structlog.get_logger("tallystick.http")
 
 class Stopping(Exception):
     """The server is being stopped, and does not wait any longer for what may never come."""
-
-
-class Served(Protocol):
-    """What a server needs of a fleet. ``log_time``: its time is that of its newest event, and not the machine's."""
-
-    @property
-    def store(self) -> Store: ...
-    @property
-    def log_time(self) -> bool: ...
-    @property
-    def records(self) -> LogFeed: ...
-    @property
-    def access(self) -> FleetAccess: ...
-    @property
-    def halted(self) -> str | None: ...
-    @property
-    def parent_answered(self) -> "Answered | None": ...
-    @property
-    def webhook_figures(self) -> "Sequence[WebhookFigures]": ...
-    async def ask_async(
-        self,
-        message: Message | Sequence[Message],
-        by: str = "local",
-        timeout: float = ANSWER_SECONDS,  # noqa: ASYNC109 - as the fleet itself
-        *,
-        asker: Asker | None = None,
-    ) -> Any: ...
 
 
 class Service:

@@ -5,7 +5,7 @@ import datetime as dt
 import os
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 from urllib.parse import parse_qs
 
 import msgspec
@@ -28,10 +28,8 @@ from tallystick.http.failures import Failures
 from tallystick.http.identity import BY, Identity, address_of, put_identity
 from tallystick.http.link_html import change_of as change_html
 from tallystick.http.link_html import form_of, note_of, page
+from tallystick.http.served import Served
 from tallystick.http.statuses import retry_after, status_of
-
-if TYPE_CHECKING:
-    from tallystick.http.app import Served
 
 BODY_MAX: Final = 16_384
 ASK_SECONDS: Final = 5.0
@@ -55,7 +53,7 @@ class _Refused(Exception):
 class LinkPages:
     """The pages of one fleet's links. ``stopping`` is set when the server begins to stop."""
 
-    def __init__(self, fleet: "Served", access: Access, elsewhere: Elsewhere | None, stopping: asyncio.Event) -> None:
+    def __init__(self, fleet: Served, access: Access, elsewhere: Elsewhere | None, stopping: asyncio.Event) -> None:
         self._fleet, self._access, self._elsewhere, self._stopping = fleet, access, elsewhere, stopping
         self._failures = Failures(time.monotonic)
         self._uses = UsedLinks(fleet.store.read)

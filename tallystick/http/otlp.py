@@ -7,7 +7,7 @@ each use counts once all the same: by its source.
 import asyncio
 import contextlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -22,6 +22,7 @@ from tallystick.http.elsewhere import Elsewhere
 from tallystick.http.identity import asker_of, identity_of
 from tallystick.http.otlp_statuses import SIGNALS, media_of
 from tallystick.http.reading import Unreadable, bytes_of
+from tallystick.http.served import Served
 from tallystick.telemetry.answers import (
     JSON,
     PROTOBUF,
@@ -36,9 +37,6 @@ from tallystick.telemetry.answers import (
 from tallystick.telemetry.items import Export, Malformed, Signal
 from tallystick.telemetry.reports import Read, Reader, Report
 from tallystick.telemetry.series import SeriesOfFleet
-
-if TYPE_CHECKING:
-    from tallystick.http.app import Served
 
 _NONE_TAKEN: Final = ("busy", "halted", "no_writer", "store_away")
 _SHOWN: Final = 3
@@ -67,7 +65,7 @@ class Exports:
 
     paths = tuple(SIGNALS)
 
-    def __init__(self, fleet: "Served", access: Access, elsewhere: Elsewhere | None, stopping: asyncio.Event) -> None:
+    def __init__(self, fleet: Served, access: Access, elsewhere: Elsewhere | None, stopping: asyncio.Event) -> None:
         self._fleet, self._access, self._elsewhere, self._stopping = fleet, access, elsewhere, stopping
         self._reader = Reader(fleet.access)
         self._series, self._metrics = SeriesOfFleet(fleet), asyncio.Lock()

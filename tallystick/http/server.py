@@ -17,11 +17,12 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from tallystick.http.access import Tokens
-from tallystick.http.app import Served, application
+from tallystick.http.app import application
 from tallystick.http.elsewhere import Elsewhere
 from tallystick.http.guard import LOOPBACK
 from tallystick.http.protocol import Protocol
 from tallystick.http.requests_log import as_json, write_lines
+from tallystick.http.served import Served
 
 STOP_SECONDS: Final = 35
 """How long a stop waits for requests that were accepted: longer than the fleet may take for an answer."""

@@ -16,6 +16,8 @@ from tallystick.reconcile import focus
 from tallystick.reconcile.billed import CACHED, DIRECTIONS, KINDS, BilledRow, BillError, Other, Parts, Rows, nanos_of
 
 _NEVER: Final = dt.datetime.max.replace(tzinfo=dt.UTC)
+_SHOWN_MAX: Final = 40
+"""So many characters of a name that cannot be used are shown."""
 _KINDS_OF_TOKENS: Final = ("cached input", "input", "output")
 
 
@@ -46,7 +48,7 @@ def _found(file: Path) -> str:
     for name, form in FORMATS.items():
         if form.looks_so(fields):
             return name
-    shown = ", ".join(sorted(map(str, first.values))[:8])
+    shown = ", ".join(name[:_SHOWN_MAX] for name in sorted(map(str, first.values))[:8])
     raise BillError(f"{file}: found the fields {shown}, allowed are those of {', '.join(FORMATS)}; --format names one")
 
 
@@ -101,7 +103,9 @@ def _focus(file: Opened) -> Iterator[BilledRow | Other]:
 def _row(provider: str, used: Used, detail: int) -> BilledRow:
     """A line of a bill, as an import would read it: a call, or where it has a span a sum."""
     if used.currency != DOLLARS:
-        raise BillError(f"{used.place}: found {used.currency}, allowed is USD: the fleet's books are in US dollars")
+        raise BillError(
+            f"{used.place}: found {used.currency[:_SHOWN_MAX]}, allowed is USD: the fleet's books are in US dollars"
+        )
     is_sum = used.until is not None
     model = used.model or _model_of(used.operation)
     return BilledRow(

@@ -37,6 +37,7 @@ _CLOSE: Final = 200
 """A cost that is a two-hundredth off is still that of the tokens that were never reported."""
 BOOKED: Final = "bill/"
 """How the sources begin under which sums of a bill are booked."""
+_SINCE: Final = "booked, and reported since"
 
 
 class Terms(Protocol):
@@ -113,15 +114,18 @@ class OneCell:
         self._spread_cost(CACHE)
 
     def _take_away(self, less: Vector) -> None:
-        """Reports are more than the bill: those that were not billed, or that were made twice, count nothing."""
+        """Reports are more than the bill. What was booked in its name and has been reported since goes first; then
+        those count nothing that were not billed, or that were made twice.
+        """
+        booked = [record for record in self._records if _is_booked(record)]
         found = self._which(less)
+        if booked and (not self._are_twins(found) or any(self._vector(record) == less for record in booked)):
+            less = self._take_back(booked, less)
+            if not any(less):
+                return
+            found = self._which(less)
         for record in found:
-            twin = any(
-                other.agent == record.agent and other.parts == record.parts and other.cost == record.cost
-                for other in self._all
-                if other not in found
-            )
-            cause, note = (DUPLICATED, "reported twice") if twin else (NEVER_BILLED, None)
+            cause, note = (DUPLICATED, "reported twice") if self._is_twin(record, found) else (NEVER_BILLED, None)
             self._say(NOT_BILLED, cause, note, 0, record.cost, record.parts.all, record.agent)
             self._parts[record.position], self._cost[record.position] = [0] * 4, 0
             self._why[record.position] = note or cause
@@ -138,19 +142,58 @@ class OneCell:
         if self._left is not None and self._left < 0:
             self._spread_cost(TOO_MUCH)
 
+    def _take_back(self, booked: list[Reported], less: Vector) -> Vector:
+        """Take from what was booked: an agent has reported it by now. What is too much beyond it is answered."""
+        for record in booked:
+            whole = self._vector(record)
+            taken = tuple(min(units, own) for units, own in zip(less, whole, strict=True))
+            if not any(taken):
+                continue
+            for place, units in enumerate(() if self._is_money else taken):
+                self._add_to(record, place, -units)
+            if taken == whole:
+                self._parts[record.position] = [0] * 4
+            cost = taken[0] if self._is_money else record.cost - self._cost_of_rest(record)
+            self._say(NOT_BILLED, DUPLICATED, _SINCE, 0, cost, 0 if self._is_money else sum(taken), record.agent)
+            self._cost[record.position] -= cost
+            self._why[record.position] = _SINCE
+            self._left = None if self._left is None else self._left + cost
+            less = tuple(units - of_it for units, of_it in zip(less, taken, strict=True))
+        return less
+
+    def _cost_of_rest(self, record: Reported) -> int:
+        """What is left of the cost of a record of which tokens are taken: in proportion to their price in the list."""
+        rest = Parts(*self._parts[record.position])
+        part, whole = (self._prices.quote(self._cell.place.model, one) for one in (rest, record.parts))
+        if part is None or not whole:
+            part, whole = rest.all, record.parts.all
+        return record.cost * part // whole
+
+    def _are_twins(self, found: Sequence[Reported]) -> bool:
+        return bool(found) and all(self._is_twin(record, found) for record in found)
+
+    def _is_twin(self, record: Reported, found: Sequence[Reported]) -> bool:
+        """Whether the same agent has reported the same beside what was ``found``."""
+        return any(
+            other.agent == record.agent and other.parts == record.parts and other.cost == record.cost
+            for other in self._all
+            if other not in found and not _is_booked(other)
+        )
+
     def _which(self, less: Vector) -> Sequence[Reported]:
-        """The records that together are just so much: one, all of an agent, all, or two."""
+        """The agents' records that together are just so much: one, all of an agent, all, or two."""
         by_vector: dict[Vector, list[Reported]] = defaultdict(list)
         by_agent: dict[str, list[Reported]] = defaultdict(list)
-        for record in self._records:
+        records = [record for record in self._records if not _is_booked(record)]
+        for record in records:
             by_vector[self._vector(record)].append(record)
             by_agent[record.agent].append(record)
         if less in by_vector:
             return by_vector[less][-1:]
-        for group in (*by_agent.values(), self._records):
+        for group in (*by_agent.values(), records):
             if tuple(map(sum, zip(*map(self._vector, group), strict=True))) == less:
                 return group
-        for record in self._records if len(self._records) <= _PAIRS_OF_RECORDS else ():
+        for record in records if len(records) <= _PAIRS_OF_RECORDS else ():
             rest = tuple(a - b for a, b in zip(less, self._vector(record), strict=True))
             other = next((one for one in by_vector.get(rest, ()) if one is not record), None)
             if other is not None:
@@ -300,6 +343,11 @@ class OneCell:
                 why = self._why.get(record.position) or (f"{RENAMED}: {self._renamed()}" if renamed else "rounding")
                 model = self._cell.place.model if renamed else None
                 self._books.change(Change(record.position, parts, cost, model, why))
+
+
+def _is_booked(record: Reported) -> bool:
+    """Whether it was booked in the name of a bill, and is no agent's."""
+    return record.source is not None and record.source.startswith(BOOKED)
 
 
 def source_of(place: Place) -> str:

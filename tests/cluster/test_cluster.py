@@ -30,7 +30,7 @@ REPORT = {"type": "ReportUsage", "agent": AGENT, "usage": {"tokens": 1}, "id": "
 FROM_ZOMBIE = json.dumps({"message": REPORT}).encode() + b"\n"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def nodes() -> Iterator[Nodes]:
     with three_nodes(100 + CONNECTIONS_OF_ONE * FLEETS) as nodes:
         yield nodes
@@ -44,7 +44,7 @@ def tokens_per_request() -> list[int]:
         return [int(row["input_tokens"]) % 100 + 1 for row in islice(csv.DictReader(file), ROWS)]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def names(nodes: Nodes) -> list[str]:
     return nodes.create_fleets(FLEETS)
 

@@ -40,7 +40,7 @@ HAS = {
 """What works with each extra, besides the base."""
 MODULES = {
     # What serves a view to `tallystick mcp` comes with either extra.
-    "http": ("tallystick.http", "tallystick.cli.mcp_store"),
+    "http": ("tallystick.http", "tallystick.cli.mcp_store", "tallystick.cycles"),
     "mcp": ("tallystick.mcp.server", "tallystick.mcp.of_server", "tallystick.mcp.over_"),
     "parquet": ("tallystick.cli.parquet",),
     "postgres": (
@@ -50,6 +50,7 @@ MODULES = {
         "tallystick.events.log.store_postgres",
         "tallystick.projections.store.names_postgres",
         "tallystick.projections.store.view_postgres",
+        "tallystick.webhooks.progress_postgres",
     ),
     "telemetry": ("tallystick.telemetry.from_protobuf",),
 }

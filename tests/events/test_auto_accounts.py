@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tallystick.config.amounts import Usage
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.log import snapshot
@@ -32,6 +33,45 @@ def test_an_id_without_an_account_gets_one_at_its_first_report() -> None:
     assert not core.every(e.BudgetAllocated)
     core.when(ask("ann", "a", "0.51"))
     core.then_refused("limit_reached", limit="ann/1", used="4.50")
+
+
+EVERY_WINDOW = ["total", "hour", "day", "month", {"minutes": 5}, {"hours": 5, "from": "first_use"}]
+
+
+@pytest.mark.parametrize("window", EVERY_WINDOW, ids=str)
+def test_what_an_account_opens_for_counts_in_its_limits_also_where_it_was_used_a_moment_before(window: Any) -> None:
+    core = opens({"window": window, "max": {"tokens": 5_000}})
+    core.wait(1_800)
+    used_at = core.now - dt.timedelta(seconds=4)
+    core.given(c.ReportUsage(agent="ann", usage=Usage(tokens=5_200), occurred_at=used_at))
+    assert core.only(e.BudgetAllocated).used_since == used_at
+    core.given(c.ReportUsage(agent="ann", usage=Usage(tokens=100), occurred_at=used_at + dt.timedelta(seconds=1)))
+    [limit] = core.when(c.GetLimits()).limits
+    assert (limit.used, core.status("ann").action) == ({"tokens": 5_300}, "stop")
+
+
+@pytest.mark.parametrize(
+    ("window", "counts"), [("hour", 0), ({"minutes": 5}, 0), ("day", 5_200), ("total", 5_200)], ids=str
+)
+def test_what_an_account_opens_for_counts_in_the_window_in_which_it_was_used(window: Any, counts: int) -> None:
+    core = opens({"window": window, "max": {"tokens": 50_000}})
+    core.wait(3 * 3_600)
+    core.given(
+        c.ReportUsage(agent="ann", usage=Usage(tokens=5_200), occurred_at=core.now - dt.timedelta(hours=2, minutes=30))
+    )
+    core.given(c.ReportUsage(agent="ann", usage=Usage(tokens=7)))
+    [limit] = core.when(c.GetLimits()).limits
+    assert limit.used == {"tokens": counts + 7}
+
+
+def test_what_an_account_opens_for_and_was_used_before_the_period_counts_in_no_limit() -> None:
+    core = opens(most(tokens=5_000))
+    core.given(
+        c.ReportUsage(agent="ann", usage=Usage(tokens=5_200), occurred_at=core.now - dt.timedelta(days=40)),
+        c.ReportUsage(agent="ann", usage=Usage(tokens=7)),
+    )
+    [limit] = core.when(c.GetLimits()).limits
+    assert limit.used == {"tokens": 7}
 
 
 def test_an_id_without_an_account_gets_one_at_its_first_hold_if_that_is_granted() -> None:

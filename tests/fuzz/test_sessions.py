@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.examples import THOROUGH
 from tests.support.fuzz_play import Finding, play
 from tests.support.fuzz_session import Session, Step, session
 from tests.support.fuzz_shrink import shrunk
 
 FOUND = sorted((Path(__file__).parent / "found").glob("*.json"))
-SEEDS = range(12)
+SEEDS = range(12 if THOROUGH else 5)
 
 
 @pytest.fixture(autouse=True)

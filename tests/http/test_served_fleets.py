@@ -8,7 +8,7 @@ from benchmarks.http_constant import Constant
 from tallystick.demo.served import ServedFleet
 from tallystick.events.log.store_memory import MemoryStore
 from tallystick.fleet import Fleet
-from tallystick.http.app import Served
+from tallystick.http.served import Served
 from tallystick.standby.shared import SharedFleet
 from tests.support.postgres import shared
 

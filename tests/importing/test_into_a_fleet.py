@@ -232,3 +232,21 @@ def test_a_full_disk_is_one_line(run: Run, tmp_path: Path, monkeypatch: pytest.M
     result = run("import", "claude-code", "p")
     assert result.exit_code == 1
     assert "the temporary file of the import could not be written: database or disk is full" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "results",
+    [
+        [{"amount": {"value": 1, "currency": "x" * 100_000}, "line_item": "gpt-5, input"}],
+        [{"input_tokens": 5, "num_model_requests": 1, "model": f"{n}{'x' * 100_000}"} for n in range(20)],
+    ],
+    ids=["currency", "models"],
+)
+def test_however_much_a_file_says_a_screen_has_little_of_it(
+    run: Run, results: list[dict[str, object]], tmp_path: Path
+) -> None:
+    file = tmp_path / "usage.json"
+    page = {"start_time": 1790812800, "end_time": 1790899200, "results": results}
+    file.write_text(json.dumps({"object": "page", "data": [page]}), encoding="utf-8")
+    result = run("import", "openai", str(file), "--dry-run")
+    assert len(result.output) < 10_000

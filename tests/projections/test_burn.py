@@ -110,3 +110,30 @@ def test_rows_do_not_depend_on_where_pages_end(page: int) -> None:
     for end in range(page, len(core.log) + page, page):
         catch_up(stored(core.log[:end]), parts)
     assert parts.whole(["pace"]).rows == whole.whole(["pace"]).rows
+
+
+@pytest.mark.parametrize("earlier", [dt.timedelta(days=400), dt.timedelta(days=1), dt.timedelta(minutes=16)])
+def test_what_is_imported_of_earlier_is_no_rate_of_now(earlier: dt.timedelta) -> None:
+    core = Core(fleet(10_000, period="none")).given(allocate("a", 9_000))
+    core.wait(3_600).given(use("a", 10))
+    past = core.log[-1].at - earlier
+    core.given(c.ReportUsage(agent="a", usage=Usage(tokens=5_000), occurred_at=past, source_id="m"))
+    core.given(c.ReportUsage(agent="a", usage=Usage(tokens=6_000), occurred_at=past, source_id="m"))
+    assert agent(core, "a").tokens_per_hour == 10 * 3_600 // (14 * 60)
+    assert pace_of(core)[0].fleet().tokens_per_hour == 10 * 3_600 // (14 * 60)
+
+
+def test_what_is_reported_late_counts_in_the_minute_in_which_it_was_used() -> None:
+    core = Core(fleet(10_000)).given(allocate("a", 9_000))
+    core.wait(3_600).given(use("a", 10))
+    used_at = core.log[-1].at - dt.timedelta(minutes=10)
+    core.given(c.ReportUsage(agent="a", usage=Usage(tokens=500), occurred_at=used_at))
+    assert agent(core, "a").tokens_per_hour == 510 * 3_600 // (14 * 60)
+    core.wait(300).given(use("a", 1))
+    assert agent(core, "a").tokens_per_hour == 11 * 3_600 // (14 * 60)
+
+
+def test_what_was_used_before_a_fleet_began_is_no_part_of_its_rate() -> None:
+    core = Core(fleet(10_000)).given(allocate("a", 9_000))
+    core.given(c.ReportUsage(agent="a", usage=Usage(tokens=500), occurred_at=START - dt.timedelta(minutes=5)))
+    assert pace_of(core)[0].fleet().tokens_per_hour == 0

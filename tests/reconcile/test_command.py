@@ -234,6 +234,41 @@ def test_credits_and_taxes_are_no_usage_and_are_named(run: Run, tmp_path: Path) 
     assert (told["billed_usd"], differs(told)) == ("0.50", False)
 
 
+LONG = "x" * 100_000
+KINDS = [
+    {**FOCUS, "BilledCost": "1", "SkuId": f"{n}{LONG[:900]}", "ChargeCategory": f"{n}{LONG[:900]}"} for n in range(300)
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("no-format.csv", f"{LONG}\n1\n"),
+        ("no-format.json", json.dumps({LONG: 1})),
+        ("currency.json", with_results(amount={"value": 1, "currency": LONG}, line_item="gpt-5, input")),
+        ("currency.csv", as_csv([{**FOCUS, "BillingCurrency": LONG, "SkuId": "m"}])),
+        ("kinds.csv", as_csv([*KINDS, {**FOCUS, "SkuId": "m"}])),
+    ],
+)
+def test_however_much_a_bill_says_a_screen_has_little_of_it(run: Run, tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / name).write_text(text, encoding="utf-8", newline="")
+    run("send", '{"type": "ReportUsage", "agent": "ann", "model": "m", "usage": {"tokens": 1}}')
+    result = run("reconcile", "--bill", name)
+    assert len(result.stdout) + len(result.stderr) < 10_000
+
+
+def test_a_bill_of_which_nothing_differs_says_so_and_that_it_is_on_record_afterwards(run: Run, tmp_path: Path) -> None:
+    world = seeded(6, "openai", ())
+    written(tmp_path, openrouter(world))
+    with Fleet.open(f"sqlite:///{tmp_path}/tallystick.db") as fleet:
+        report(fleet, world.reported)
+    text = run("reconcile", "--bill", "bill.csv").stdout
+    assert "agents had reported 100.00 %" in text
+    assert "With --apply: nothing to correct or to book." in text
+    run("reconcile", "--bill", "bill.csv", "--apply", "--yes")
+    assert "the books have 100.00 %" in run("reconcile", "--bill", "bill.csv").stdout
+
+
 def test_reports_that_cannot_be_corrected_are_named_and_left(run: Run, tmp_path: Path) -> None:
     """What a delegated account has used is corrected in the fleet of that account."""
     rows = [{**FOCUS, "BilledCost": "0.4", "ChargeCategory": "Usage", "SkuId": "m"}]

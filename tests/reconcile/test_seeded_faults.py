@@ -1,6 +1,7 @@
 """Bills of a generated fleet, with faults of known kinds: each is found and named, and the books become equal."""
 
 import datetime as dt
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -178,6 +179,46 @@ def test_a_later_bill_of_the_same_days_changes_what_was_booked_before() -> None:
         report(made.fleet, [late])
         made.apply()
         assert made.cost() == {(): dollars(sum(call.cost for call in first.billed))}
+        assert made.apply() == 0
+        made.fleet.close()
+
+
+@pytest.mark.parametrize("form", ["openai", "anthropic"])
+@pytest.mark.parametrize("late", [1, 3, None], ids=["one late", "three late", "all late"])
+def test_what_was_booked_is_taken_back_and_no_agents_report_where_an_agent_reports_it_later(
+    form: str, late: int | None
+) -> None:
+    world = seeded(8, form, (), by_sums=True)
+    calls = world.billed[:late]
+    with TemporaryDirectory() as folder:
+        world.reported = [call for call in world.reported if call not in calls]
+        made = Fleets(Path(folder), form, world)
+        made.apply()
+        report(made.fleet, calls)
+        made.apply()
+        by_agent: dict[tuple[str | None, ...], int] = defaultdict(int)
+        for call in world.billed:
+            by_agent[call.agent,] += call.cost
+        costs = {agent: cost for agent, cost in made.cost("agent").items() if cost != "0.00"}
+        assert costs == {agent: dollars(cost) for agent, cost in by_agent.items()}
+        assert made.apply() == 0
+        made.fleet.close()
+
+
+def test_of_what_was_booked_the_part_stays_that_no_agent_has_reported_at_its_own_price() -> None:
+    world = seeded(8, "anthropic", (), by_sums=True)
+    one, other = [
+        call for call in world.billed if (call.day, call.model) == (world.billed[0].day, world.billed[0].model)
+    ][:2]
+    world.reported = [call for call in world.reported if call not in (one, other)]
+    with TemporaryDirectory() as folder:
+        made = Fleets(Path(folder), "anthropic", world)
+        made.apply()
+        before = made.cost("agent")["unattributed",]
+        report(made.fleet, [one])
+        made.apply()
+        after = made.cost("agent")
+        assert (before, after["unattributed",]) == (dollars(one.cost + other.cost), dollars(other.cost))
         assert made.apply() == 0
         made.fleet.close()
 

@@ -65,5 +65,8 @@ def eventful() -> Core:
     core.given(
         c.ReportUsage(agent="bob", usage=budget(2)), c.ReportUsage(agent="late", usage=budget(2), occurred_at=at)
     )
+    bill = {"bill": "b-1", "provider": "openai", "first_day": core.now.date(), "last_day": core.now.date()}
+    dollars = {"billed_usd": Decimal(5), "explained_usd": Decimal(4), "reported_usd": Decimal(3)}
+    core.given(c.RecordReconciliation(**bill, **dollars, short=["bob"]))
     core.given(p.NoteClock(apart_ms=-90_000))
     return core.given(p.RecordGivenUp(specialist="tracker", reason="ValueError: boom"))
