@@ -103,7 +103,9 @@ def _focus(file: Opened) -> Iterator[BilledRow | Other]:
 def _row(provider: str, used: Used, detail: int) -> BilledRow:
     """A line of a bill, as an import would read it: a call, or where it has a span a sum."""
     if used.currency != DOLLARS:
-        raise BillError(f"{used.place}: found {used.currency[:_SHOWN_MAX]}, allowed is USD: the fleet's books are in US dollars")
+        raise BillError(
+            f"{used.place}: found {used.currency[:_SHOWN_MAX]}, allowed is USD: the fleet's books are in US dollars"
+        )
     is_sum = used.until is not None
     model = used.model or _model_of(used.operation)
     return BilledRow(
