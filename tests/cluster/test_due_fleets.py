@@ -14,6 +14,7 @@ import pytest
 
 from tallystick.cluster.due import DueTimes
 from tallystick.cluster.fleets import Database
+from tallystick.cluster.waking import SOON
 from tallystick.events.log.store import open_store
 from tests.support import postgres
 from tests.support.local_cluster import OPEN, LocalCluster, beneath, create, play
@@ -75,9 +76,11 @@ def test_a_fleet_is_closed_when_idle_unless_it_has_something_to_do_soon_and_open
 
     async def story(cluster: LocalCluster) -> None:
         shard = cluster.calls[0].shard
-        # First, because the shard looks by itself, too, and closes what has nothing to do soon.
-        hands.ahead = dt.timedelta(seconds=570)
         await held(cluster, "a", 600)
+        hands.ahead = dt.timedelta(seconds=570)
+        hosted = shard._open["a"].result()
+        await asyncio.to_thread(until, lambda: hosted.is_due(hands.now() + SOON))
+        shard._idle_seconds = -1.0  # only now, because the shard looks by itself, too
         shard._look()
         assert shard.open_fleets() == ["a"], "the hold ends within half a minute"
         hands.ahead = -HOUR
@@ -90,7 +93,7 @@ def test_a_fleet_is_closed_when_idle_unless_it_has_something_to_do_soon_and_open
         await shard.waking.look()
         await asyncio.to_thread(until, lambda: shard.open_fleets() == ["a"])
 
-    play(url, story, count=1, idle_seconds=-1.0, now=hands.now)
+    play(url, story, count=1, now=hands.now)
 
 
 def test_a_shard_that_is_started_again_does_in_time_what_is_due(url: str) -> None:
