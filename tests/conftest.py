@@ -24,6 +24,12 @@ from tests.support.running import QUIET, OpenFleet
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
+# No test finds a fleet, a key or settings of the person who runs it.
+_OF_A_PERSON = ("STORE", "CONFIG", "PRICES", "KEY", "OPERATOR_KEY", "PARENT_KEY", "ADVERTISE", "OIDC_")
+for _name in [*os.environ]:
+    if _name == "FORCE_COLOR" or _name.startswith(tuple(f"TALLYSTICK_{one}" for one in _OF_A_PERSON)):
+        del os.environ[_name]
+
 # The same cases each time, and no deadline: a slow machine must not fail a test. Only a thorough run looks for a
 # smaller case of a failure, which may take minutes.
 _PHASES = tuple(Phase) if THOROUGH else (Phase.explicit, Phase.reuse, Phase.generate, Phase.target)

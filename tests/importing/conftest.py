@@ -13,8 +13,6 @@ from tests.support.cli import Run
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Run ``tallystick`` in this process; no mistake may end in a traceback."""
     monkeypatch.chdir(tmp_path)
-    for name in ("TALLYSTICK_STORE", "TALLYSTICK_CONFIG", "TALLYSTICK_PRICES", "TALLYSTICK_KEY", "FORCE_COLOR"):
-        monkeypatch.delenv(name, raising=False)
 
     def run_it(*args: str) -> Result:
         result = CliRunner().invoke(main, args, prog_name="tallystick")

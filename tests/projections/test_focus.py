@@ -30,8 +30,6 @@ STAMP = "2026-03-04T12:00"
 @pytest.fixture(autouse=True)
 def _nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for name in ("TALLYSTICK_STORE", "TALLYSTICK_CONFIG", "TALLYSTICK_PRICES", "FORCE_COLOR"):
-        monkeypatch.delenv(name, raising=False)
 
 
 def run(*args: str) -> Result:

@@ -23,14 +23,6 @@ KEY = "b" * 64
 @pytest.fixture(autouse=True)
 def _nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for name in (
-        "TALLYSTICK_STORE",
-        "TALLYSTICK_CONFIG",
-        "TALLYSTICK_PRICES",
-        "TALLYSTICK_OPERATOR_KEY",
-        "FORCE_COLOR",
-    ):
-        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture
