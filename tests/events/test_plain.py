@@ -19,6 +19,7 @@ from tallystick.events.decide.plain import PLAIN
 from tallystick.events.decide.turn import Turn
 from tallystick.events.log.codec import encode_answer
 from tallystick.events.messages import proposals as p
+from tallystick.events.messages.replies import Refusal
 from tallystick.events.state.ledger import Ledger
 from tests.support.core import START, TESTER, dump, fleet
 from tests.support.examples import examples
@@ -102,12 +103,20 @@ def session(seed: int) -> list[Step]:
     steps: list[Step] = [(_configured(dice), 0.0), (p.LoadPrices(prices=PRICES), 0.0)]
     for name, parent in (("ann", None), ("ann/1", "ann"), ("bob", None), ("cyd", None)):
         grant = Budget(
-            tokens=dice.choice((None, 300, 4_000, 10**9)),
+            tokens=dice.choice((None, 300, 1_500, 4_000)),
             time_seconds=dice.choice((None, None, Decimal(900))),
             cost_usd=dice.choice((None, None, Decimal(2))),
         )
-        product = dice.choice((None, "shop", "site"))
-        steps.append((c.AllocateBudget(agent=name, budget=grant, parent=parent, product=product), 1.0))
+        opened = c.AllocateBudget(
+            agent=name,
+            budget=grant,
+            parent=parent,
+            product=dice.choice((None, "shop", "site")),
+            overdraft_max=Budget(tokens=60) if grant.tokens is not None and dice.seldom(2) else None,
+            limits=[{"window": "day", "max": {"tokens": 900}}] if dice.seldom(4) else None,
+            delegated=dice.seldom(6),
+        )
+        steps.append((opened, 1.0))
     held: list[str] = []
     for number in range(60):
         make = _else if dice.seldom(15) else dice.choice((_report, _reserve, _settle))
@@ -122,22 +131,23 @@ def session(seed: int) -> list[Step]:
 def _configured(dice: Dice) -> c.Command:
     config: dict[str, Any] = {"daily_limits": {"max_tokens_total": dice.choice((None, None, 3_000, 50_000))}}
     if dice.seldom(4):
-        config["limits"] = {"site": {"window": "day", "max_tokens": 5_000, "match": {"product": ["site"]}}}
+        site = {"name": "site", "window": "day", "max": {"tokens": 5_000}, "match": {"product": "site"}}
+        config["limits"] = [site]
     if dice.seldom(6):
         config["enforcement"] = {"last_call": {"percent": 10}}
     if dice.seldom(4):
         config["products"] = {"shop": {"token_budget_daily": 2_000}}
     if dice.seldom(4):
-        config["accounts"] = {"auto": {"limits": [{"window": "day", "max_tokens": 800}]}}
+        config["accounts"] = {"auto": {"limits": [{"window": "day", "max": {"tokens": 800}}]}}
     config["emergency_reserve_percent"] = dice.choice((0, 0, 10))
-    return fleet(tokens=dice.choice((None, 8_000, 10**10)), cost=dice.choice((None, "9")), **config)
+    return fleet(tokens=dice.choice((None, 8_000, 10**10)), cost=dice.choice((None, None, "9")), **config)
 
 
 def _amounts(dice: Dice, kind: type[Usage]) -> Any:
     """Of a settlement or a report also what is finer than its unit."""
-    if dice.seldom(20):
+    if dice.seldom(12):
         return kind(tokens=dice.choice((-1, 2**70)), cost_usd=dice.choice((None, Decimal("NaN"), Decimal("-1"))))
-    tokens: Any = dice.choice((None, 0, 7, 40, 40, 150, 900))
+    tokens: Any = dice.choice((None, 0) if dice.seldom(3) else (1, 7, 7, 40, 40, 150))
     if kind is Usage and dice.seldom(10):
         tokens = 10.4
     return kind(
@@ -154,8 +164,8 @@ def _spoken(dice: Dice, of: type[c.Command]) -> dict[str, Any]:
         said["model"] = dice.choice(
             ("writer-1", "reader-1", *(("unheard-of", "writer\u200b-1") if dice.seldom(3) else ()))
         )
-        for name in dice.sample(_COUNTS, dice.choice((0, 1, 2, 2, 3))):
-            said[name] = dice.choice((0, 10, 60, 400))
+        names = dice.sample(_COUNTS, dice.choice((0, 1, 2, 3))) if dice.seldom(3) else ("input_tokens", "output_tokens")
+        said |= {name: dice.choice((0, 10, 60, 400)) for name in names}
     if not dice.randint(0, 5):
         said["operation"] = dice.choice(("draft", " read") if dice.seldom(3) else ("draft",))
     odd: dict[str, Any] = {
@@ -176,8 +186,8 @@ def _agent(dice: Dice) -> str:
 
 
 def _report(dice: Dice, held: list[str]) -> c.Command:
-    said: dict[str, Any] = _spoken(dice, c.ReportUsage) | {"agent": _agent(dice)}
-    said["usage"] = None if dice.seldom(10) else _amounts(dice, dice.choice((Usage, Budget)))
+    said: dict[str, Any] = {**_spoken(dice, c.ReportUsage), "agent": _agent(dice)}
+    said["usage"] = None if dice.seldom(6) else _amounts(dice, dice.choice((Usage, Budget)))
     if dice.seldom(15):
         said |= dice.choice(
             ({"task": "T"}, {"lease": "l"}, {"rate_limited": True}, {"retry_after_seconds": Decimal(1)})
@@ -186,8 +196,8 @@ def _report(dice: Dice, held: list[str]) -> c.Command:
 
 
 def _reserve(dice: Dice, held: list[str]) -> c.Command:
-    said: dict[str, Any] = _spoken(dice, c.Reserve) | {"agent": _agent(dice)}
-    said["estimate"] = None if dice.seldom(10) else _amounts(dice, Budget)
+    said: dict[str, Any] = {**_spoken(dice, c.Reserve), "agent": _agent(dice)}
+    said["estimate"] = None if dice.seldom(6) else _amounts(dice, Budget)
     odd: dict[str, Any] = {
         "ttl_seconds": dice.choice((Decimal(40), Decimal(0))),
         "dry_run": True,
@@ -202,7 +212,7 @@ def _reserve(dice: Dice, held: list[str]) -> c.Command:
 
 def _settle(dice: Dice, held: list[str]) -> c.Command:
     usage = _amounts(dice, dice.choice((Usage, Budget)))
-    hold = dice.choice(held[-4:]) if held else "none"
+    hold = dice.choice(held[-3:]) if held else "none"
     return c.Settle(hold=hold, usage=usage, final=not dice.seldom(6), **_spoken(dice, c.Settle))
 
 
@@ -219,7 +229,9 @@ def _else(dice: Dice, held: list[str]) -> c.Command:
             c.AllocateBudget(agent=agent, budget=Budget(tokens=50)),
             c.PauseAll(reason="a test"),
             c.ResumeAll(),
+            c.ResumeAll(),
             p.LoadPrices(prices=dice.choice((PRICES, {}))),
+            p.OpenFleet(),
         )
     )
 
@@ -227,7 +239,9 @@ def _else(dice: Dice, held: list[str]) -> c.Command:
 @settings(PROFILE, max_examples=examples(400))
 @given(st.integers(0, 2**64))
 def test_any_use_is_decided_as_on_the_general_path(seed: int) -> None:
-    Pair().play(session(seed))
+    pair, steps = Pair(), session(seed)
+    assert not isinstance(pair.ask(*steps[0]), Refusal)
+    pair.play(steps[1:])
 
 
 # --- what is plain, and what is not -----------------------------------------------------------------------------------
@@ -292,3 +306,43 @@ def test_a_settlement_of_a_hold_that_stands_is_decided_in_one_go(pair: Pair) -> 
 def test_what_is_not_plain_is_left_to_the_general_path(pair: Pair, command: c.Command) -> None:
     pair.ask(command)
     assert pair.quick == 0
+
+
+def test_a_hold_may_come_just_to_the_limit_of_the_day() -> None:
+    for tokens, code in ((99, None), (100, None), (101, "daily_limit_reached")):
+        pair = Pair()
+        pair.play([(fleet(daily_limits={"max_tokens_total": 100}), 0)])
+        pair.play([(c.AllocateBudget(agent="ann", budget=Budget(tokens=1_000)), 0)])
+        answer = pair.ask(c.Reserve(agent="ann", estimate=Budget(tokens=tokens)))
+        assert getattr(answer, "code", None) == code
+
+
+def test_a_hold_that_outlives_the_memory_of_its_id_keeps_it(pair: Pair) -> None:
+    pair.ask(c.Reserve(agent="ann", estimate=HELD, id="h"))
+    assert pair.ask(c.Reserve(agent="ann", estimate=HELD, id="h")).code == "idempotency_conflict"
+    pair.ask(c.Settle(hold="h", usage=USED))
+    assert pair.ask(c.Reserve(agent="ann", estimate=HELD, id="h")).code == "idempotency_conflict"
+
+
+def test_the_first_report_after_an_outage_says_so(pair: Pair) -> None:
+    pair.ask(c.ReportUsage(agent="ann", usage=USED))
+    pair.ask(p.OpenFleet(), 3_600.0)
+    pair.ask(c.ReportUsage(agent="ann", usage=USED))
+    assert pair.quick == 2
+
+
+def test_what_presses_on_the_fleet_slows_it_down_from_the_hold_on_that_does() -> None:
+    pair = Pair()
+    pair.play([(fleet(tokens=1_000), 0), (c.AllocateBudget(agent="ann", budget=Budget(tokens=1_000)), 0)])
+    pair.ask(c.Reserve(agent="ann", estimate=Budget(tokens=990)))
+    assert pair.plain.response > 0
+    assert pair.quick == 1
+
+
+def test_an_alert_of_a_products_day_is_given_with_the_report_that_comes_to_it() -> None:
+    pair = Pair()
+    pair.play([(fleet(products={"shop": {"token_budget_daily": 1_000}}), 0)])
+    pair.play([(c.AllocateBudget(agent="ann", budget=Budget(tokens=5_000), product="shop"), 0)])
+    for _ in range(3):
+        pair.ask(c.ReportUsage(agent="ann", usage=Usage(tokens=450)))
+    assert pair.quick == 3
