@@ -153,21 +153,21 @@ class SqliteSubscription:
 
     def __init__(self, recorder: LogRecorder, read: Callable[[int], Iterable[Record]], after: int) -> None:
         self._recorder, self._read, self._after = recorder, read, after
-        self._news, self._stopped = threading.Event(), False
+        self._news, self._stopped = threading.Event(), threading.Event()
         recorder.listen(self._news)
 
     def __iter__(self) -> Iterator[Record]:
-        while not self._stopped:
+        while not self._stopped.is_set():
             self._news.clear()
             for record in self._read(self._after):
-                if self._stopped:
+                if self._stopped.is_set():
                     return
                 self._after = record.position
                 yield record
             self._news.wait()
 
     def stop(self) -> None:
-        self._stopped = True
+        self._stopped.set()
         self._recorder.unlisten(self._news)
         self._news.set()
 

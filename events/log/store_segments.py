@@ -14,7 +14,6 @@ view ``log`` does. A row with any other topic is one record, as it is: so older 
 import hashlib
 from collections.abc import Iterator, Sequence
 from functools import reduce
-from itertools import pairwise
 from typing import Final, NamedTuple
 
 from tallystick.events.log.broken_chain import BrokenChain
@@ -53,6 +52,9 @@ PHRASES: Final[dict[bytes, bytes]] = {
     b"\x13": b',"cost_nanos":',
     b"\x14": b',"digest":"',
     b"\x15": b',"cost_usd":"',
+    b"\x16": b',"model":"',
+    b"\x17": b',"tokens":',
+    b"\x18": b',"time_ms":',
 }
 """What each control character stands for. No entry may ever change: rows are stored with it."""
 _OFTEN: Final = (b"\x01", b"\x02", b"\x03", b"\x04", b"\x05", b"\x06", b"\x07", b"\x08", b"\x09")
@@ -125,7 +127,7 @@ def _segment(records: Sequence[Record]) -> Row | None:
 
 def _is_plain(data: bytes) -> bool:
     """Whether bytes look like a record with a digest, and have no control characters."""
-    is_record = type(data) is bytes and data.startswith(_HEAD) and data[-TAIL:-66] == DIGEST_KEY
+    is_record = data.startswith(_HEAD) and data[-TAIL:-66] == DIGEST_KEY
     return is_record and len(data.translate(None, _CONTROLS)) == len(data)
 
 
@@ -148,7 +150,7 @@ def records_in(row: Row) -> list[Record]:
     """
     position, topic, state = row
     if topic != SEGMENT:
-        if isinstance(topic, str) and topic.startswith(_SEGMENTS):
+        if str(topic).startswith(_SEGMENTS):
             raise BrokenChain(position, f"{topic} is not a row of this version of tallystick: use a newer one")
         return [Record(position, topic, state)]
     pieces = _pieces(row)
@@ -164,6 +166,10 @@ def records_in(row: Row) -> list[Record]:
             name = names[head] = name_in(data)
         records.append(Record(place, name, data))
     return records
+
+
+class _NoBeginning(BrokenChain):
+    """A row that does not say where it begins: only the row before it does."""
 
 
 class OpenedRow:
@@ -188,6 +194,8 @@ class OpenedRow:
         for row in rows:
             try:
                 records = self.records_in(row)
+            except _NoBeginning as error:
+                return found, BrokenChain((found[-1].position if found else after) + 1, error.reason)
             except BrokenChain as error:
                 return found, error
             # A row may begin before. Where another one than the first does, the log is broken, and is shown so.
@@ -217,10 +225,10 @@ def name_in(data: bytes) -> str:
 def _pieces(row: Row) -> list[bytes]:
     position, _, state = row
     if type(state) is not bytes:
-        raise BrokenChain(position, "the row is stored as text: it is not the bytes that were written")
+        raise _NoBeginning(position, "the row is stored as text: it is not the bytes that were written")
     text = unpacked(state)
     if not (text.startswith(b"[{") and text.endswith(b"}]")):
-        raise BrokenChain(position, "the row is no list of records")
+        raise _NoBeginning(position, "the row is no list of records")
     return text[1:-1].split(_BETWEEN)
 
 
@@ -230,13 +238,14 @@ def _proved(pieces: list[bytes], first: int) -> list[bytes]:
     Raises:
         BrokenChain: it is not.
     """
-    whole = [pieces[0]]
-    digest, sha256 = _stated(pieces[0], first), hashlib.sha256
+    last, end, sha256 = pieces[-1], first + len(pieces) - 1, hashlib.sha256
+    if pieces[0][-TAIL:-66] != DIGEST_KEY:
+        raise _NoBeginning(first, "the record does not end in a digest")
+    whole, digest = [pieces[0]], _stated(pieces[0], first)
     for piece in pieces[1:-1]:
         body = piece[:-1]
         digest = sha256(digest + body).digest()
         whole.append(with_digest(body, digest))
-    last, end = pieces[-1], first + len(pieces) - 1
     if with_digest(last[:-TAIL], sha256(digest + last[:-TAIL]).digest()) != last:
         raise _broken(pieces, first, end)
     whole.append(last)
@@ -247,20 +256,20 @@ def _stated(data: bytes, position: int) -> bytes:
     try:
         return digest_of(data)
     except ValueError:
-        raise BrokenChain(position, "the record does not end in a digest") from None
+        raise _NoBeginning(position, "the digest of the record is none") from None
 
 
 def _broken(pieces: list[bytes], first: int, end: int) -> BrokenChain:
     """What is wrong with a row: the exact position where its records say it, else from which to which it may be."""
     stated = [_position_in(piece) for piece in pieces]
-    if stated[0] is not None and stated[0] > first:
-        first = stated[0]  # records are missing: what lies there counts, not how many they are
-    expected = first
-    for one, other in pairwise(stated):
-        expected += 1
-        if one is not None and other is not None and other != one + 1:
-            return BrokenChain(expected, f"behind the record that says it is at position {one} lies one of {other}")
-    if not _ends_in_digest(pieces[-1]):
+    first = stated[0] or first  # where records are missing, there are fewer than from the first to the end
+    for expected, found in enumerate(stated, start=first):
+        if found != expected:
+            says = "that it is at no position" if found is None else f"that it is at position {found}"
+            return BrokenChain(expected, f"the record that lies here says {says}")
+    if first + len(pieces) - 1 != end:
+        return BrokenChain(first + len(pieces), f"the record is missing: the row goes up to position {end}")
+    if pieces[-1][-TAIL:-66] != DIGEST_KEY:
         return BrokenChain(end, "the record does not end in a digest")
     return BrokenChain(
         first, f"positions {first} to {end}: the digest at the end does not match the records and the one before them"
@@ -271,7 +280,3 @@ def _position_in(piece: bytes) -> int | None:
     _, found, rest = piece.partition(b',"position":')
     number = rest[: rest.find(b",")]
     return int(number) if found and number.isdigit() else None
-
-
-def _ends_in_digest(data: bytes) -> bool:
-    return data[-TAIL:-66] == DIGEST_KEY
