@@ -13,10 +13,10 @@ from typing import BinaryIO, Final, NamedTuple
 
 from tallystick.events.log.broken_chain import BrokenChain
 from tallystick.events.log.store_contract import Record, StoreError
+from tallystick.events.log.store_segments import name_in
 
 BLOCK: Final = 1_000
 """Records in a block."""
-_HEAD: Final = b'{"type":"'
 _GZIP: Final = 31
 """To zlib: a gzip member."""
 
@@ -108,8 +108,3 @@ def read_block(file: Path, block: Block) -> list[Record]:
 def _records(text: bytes, first: int) -> Iterator[Record]:
     for position, data in enumerate(text.split(b"\n")[:-1], start=first):
         yield Record(position, name_in(data), data)
-
-
-def name_in(data: bytes) -> str:
-    """The stored name in a record, which begins with it; empty where it does not."""
-    return data[len(_HEAD) : data.find(b'"', len(_HEAD))].decode("utf-8", "replace") if data.startswith(_HEAD) else ""
