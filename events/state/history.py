@@ -5,9 +5,11 @@ forecasts were. A *kind* is an agent type with a model. Without knowledge of a k
 all runs together. The least recently taught kind is forgotten first.
 """
 
+from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Iterable, Sequence
-from math import ceil, floor
+from math import ceil, floor, sqrt
+from statistics import median
 from typing import Any, NamedTuple
 
 from tallystick.config.amounts import DIMENSIONS, EDGE_NAMES
@@ -28,6 +30,8 @@ RUNS_MIN = 3
 SCORES_MIN = 20
 """A stage with fewer scores cannot speak for itself: of 20 errors, an 80 % interval leaves two out on each side."""
 COVERAGE = 0.80
+SIGNS_MIN = 3.0
+"""By so many standard deviations more forecasts must be late than early, or the other way, until that is no chance."""
 HIT = 0.10
 """A forecast that is off by at most this share of what happened is a hit."""
 COST_ON_TOKENS, DRIFT = 3, 4
@@ -49,7 +53,10 @@ class Run(NamedTuple):
 
 
 class Score(NamedTuple):
-    """One forecast and the truth. ``left`` is how many steps were still to come, of those that were forecast."""
+    """One forecast and the truth. ``left`` is how many steps were still to come, of those that were forecast.
+
+    It is of the forecast as it was before earlier scores recentred it: the recentring must not chase itself.
+    """
 
     left: float
     hit: bool
@@ -61,11 +68,12 @@ class Errors(NamedTuple):
     """How good the forecasts of one stage have been: shares of ``scored`` ones.
 
     80 % of the forecasts, as good ones and bad ones come, had between ``low`` and ``high`` of the steps still to come
-    that they forecast.
+    that they forecast, and half of them more than ``centre``, which is 1 where chance may explain that it is not.
     """
 
     scored: int
     low: float
+    centre: float
     high: float
     hits: float
     baseline_hits: float
@@ -89,10 +97,12 @@ class Scores:
     def errors(self) -> Errors:
         if self._errors is None:
             ring, n = self.ring, len(self.ring)
-            low, high = conformal(sorted(score.left for score in ring))
+            ordered = sorted(score.left for score in ring)
+            low, high = conformal(ordered)
             self._errors = Errors(
                 n,
                 low,
+                off_centre(ordered),
                 high,
                 sum(score.hit for score in ring) / n,
                 sum(score.baseline_hit for score in ring) / n,
@@ -130,7 +140,7 @@ class Taught:
         scores = self.scores.get((d, forecast.stage))
         if scores is None:
             scores = self.scores[d, forecast.stage] = Scores()
-        ahead = forecast.predicted - forecast.step
+        ahead = (forecast.predicted if forecast.raw is None else forecast.raw) - forecast.step
         scores.add(
             Score(
                 (actual - forecast.step) / ahead if ahead > 0 else 1.0,
@@ -252,6 +262,17 @@ def conformal(ordered: Sequence[float]) -> tuple[float, float]:
     """
     n, out = len(ordered), (1 - COVERAGE) / 2
     return ordered[max(0, floor((n + 1) * out) - 1)], ordered[min(n, ceil((n + 1) * (1 - out))) - 1]
+
+
+def off_centre(ordered: Sequence[float]) -> float:
+    """The median of past ratios of what came to what was forecast, in ascending order; 1 where chance may explain it.
+
+    The sign test: of n ratios, half lie above 1 give or take √n / 2, if forecasts are as often early as late.
+    """
+    above, below = len(ordered) - bisect_right(ordered, 1.0), bisect_left(ordered, 1.0)
+    if abs(above - below) < SIGNS_MIN * sqrt(above + below):
+        return 1.0
+    return median(ordered)
 
 
 def _kinds(agent_type: str | None, model: str | None) -> tuple[Kind, ...]:

@@ -21,6 +21,7 @@ from tallystick.events.state.history import (
     SCORES_MIN,
     History,
     conformal,
+    off_centre,
 )
 from tallystick.events.state.money import Money
 
@@ -44,9 +45,17 @@ def run(
 
 
 def score(
-    actual: float, predicted: float, *, step: int = 10, stage: int = 5, baseline: float = 99.0, agent_type: str = "qa"
+    actual: float,
+    predicted: float,
+    *,
+    step: int = 10,
+    stage: int = 5,
+    baseline: float = 99.0,
+    agent_type: str = "qa",
+    raw: float | None = None,
 ) -> e.ForecastScored:
-    forecast = Outcome(stage=stage, step=step, predicted=predicted, low=step, high=predicted * 1.05, baseline=baseline)
+    ends = {"low": step, "high": predicted * 1.05}
+    forecast = Outcome(stage=stage, step=step, predicted=predicted, **ends, baseline=baseline, raw=raw)
     return e.ForecastScored(
         agent="ann", agent_type=agent_type, model="m", dimension="tokens", actual=actual, forecasts=[forecast]
     )
@@ -163,6 +172,32 @@ def test_an_interval_is_of_the_steps_that_were_still_to_come() -> None:
     assert errors is not None
     assert errors.low == pytest.approx(0.9)
     assert errors.high == pytest.approx(1.3)
+
+
+@pytest.mark.parametrize(("late", "early", "centre"), [(30, 10, 1.2), (10, 30, 0.9), (25, 15, 1.0), (20, 20, 1.0)])
+def test_forecasts_that_are_early_more_often_than_chance_allows_are_put_in_the_middle(
+    late: int, early: int, centre: float
+) -> None:
+    """Of 40 forecasts that are off at random, 20 give or take 3.2 are early; 30 are three times as far off."""
+    scores = [score(22.0, 20.0)] * late + [score(19.0, 20.0)] * early
+    errors = taught(*scores).known("qa", "m").errors(TOKENS, 5)
+    assert errors is not None
+    assert errors.centre == pytest.approx(centre)
+
+
+def test_what_was_right_to_the_step_is_neither_early_nor_late() -> None:
+    assert off_centre([1.0] * 90 + [1.5] * 8) == 1.0
+    assert off_centre([1.5] * 9) == 1.5
+    assert off_centre([1.5] * 8) == 1.0
+
+
+def test_a_forecast_is_scored_as_it_was_before_it_was_put_in_the_middle() -> None:
+    """Else the recentred forecasts would look right, nothing would be recentred any more, and so on in turns."""
+    history = taught(*[score(22.0, 22.0, raw=20.0)] * SCORES_MAX)
+    errors = history.known("qa", "m").errors(TOKENS, 5)
+    assert errors is not None
+    assert errors.centre == errors.low == errors.high == pytest.approx(1.2)
+    assert errors.hits == errors.inside == 1, "confidence is about what was shown"
 
 
 def test_a_forecast_that_nothing_is_left_is_scored_without_dividing_by_it() -> None:

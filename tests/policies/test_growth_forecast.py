@@ -15,8 +15,11 @@ from tallystick.actors.policies.forecasting.growth_forecast import (
     growth_by_dimension,
 )
 from tallystick.config.amounts import AMOUNT_MAX, COST, DIMENSIONS, TIME, TOKENS
+from tallystick.events import catalog as e
+from tallystick.events.catalog.forecasts import Outcome
+from tallystick.events.state.history import History, Known
 from tallystick.events.state.money import Money
-from tests.support.past_runs import NOTHING, conversation, grown, known
+from tests.support.past_runs import LABELS, NOTHING, conversation, grown, known
 
 DICE = 7
 
@@ -63,6 +66,40 @@ def test_the_early_end_is_where_the_most_that_is_used_reaches_the_budget() -> No
     assert uneven.used_at_most(early) == pytest.approx(29_000, rel=0.02)
     assert 20 < early < uneven.steps_until(29_000), "a step may be nine times as large, and forty are not"
     assert level(100.0).steps_at_least(1_250, 12.5) == pytest.approx(12.5, rel=0.01)
+
+
+# --- recentred by past errors ----------------------------------------------------------------------------------------
+
+
+def late_by(ratio: float, scores: int) -> Known:
+    """A history in which as many forecasts at the third tenth saw 20 steps to come, of which ``ratio`` times came."""
+    history = History()
+    outcome = Outcome(stage=3, step=10, predicted=30.0, low=25.0, high=35.0, baseline=30.0)
+    for _ in range(scores):
+        scored = e.ForecastScored(
+            agent="ann",
+            agent_type=LABELS[0],
+            model=LABELS[1],
+            dimension="tokens",
+            actual=10 + 20 * ratio,
+            forecasts=[outcome],
+        )
+        history.fold(scored)
+    return history.known(*LABELS)
+
+
+def test_a_forecast_moves_to_the_middle_of_what_became_of_earlier_ones_and_says_where_it_was() -> None:
+    found = foresee(level(100.0), late_by(1.1, 40), TOKENS, own=300, mark=1_000, steps=3)
+    assert found.predicted == pytest.approx(3 + 7 * 1.1, rel=0.01)
+    assert found.prediction().raw == pytest.approx(3 + 7, rel=0.01)
+    assert found.low <= found.predicted <= found.high
+
+
+@pytest.mark.parametrize(("ratio", "scores"), [(1.0, 40), (1.1, 10)])
+def test_it_stays_where_they_came_true_or_are_too_few(ratio: float, scores: int) -> None:
+    found = foresee(level(100.0), late_by(ratio, scores), TOKENS, own=300, mark=1_000, steps=3)
+    assert found.predicted == pytest.approx(10, rel=0.01)
+    assert found.prediction().raw is None
 
 
 # --- without history --------------------------------------------------------------------------------------------------

@@ -25,6 +25,8 @@ class Exhaustion(NamedTuple):
     high: float
     baseline: float
     confidence: float | None
+    raw: float | None
+    """What was predicted before past forecasts recentred it; None where they did not."""
     course: Course
     learnt: bool
     """Earlier runs are behind it; without, the interval says little, and the estimate is all there is."""
@@ -51,6 +53,7 @@ class Exhaustion(NamedTuple):
             baseline=_short(self.baseline),
             confidence=None if self.confidence is None else round(self.confidence, 4),
             method=self.course.method,
+            raw=None if self.raw is None else _short(self.raw),
         )
 
 
@@ -73,16 +76,21 @@ def total(finished: Finished, own: int) -> tuple[int, int, int] | None:
 def foresee(course: Course, known: Known, d: int, own: int, mark: int, steps: float) -> Exhaustion:
     """When a budget that is not used up will be, if usage takes this course.
 
-    The interval is what past errors at this stage say; where too few are known, what the course's own spread does.
+    The interval is what past errors at this stage say, and they put the forecast in their middle where it was early or
+    late by more than chance; where too few are known, the interval is the course's own spread.
     """
-    left = course.steps_until(mark - own)
+    left, raw = course.steps_until(mark - own), None
     errors = known.errors(d, stage_of(own, mark))
     if errors is None:
         apart = Z_80 * course.spread(left)
         low = left - apart if 2 * apart < left else course.steps_at_least(mark - own, left)
         high, confidence = left + apart, None
     else:
-        low, high, confidence = left * min(1.0, errors.low), left * max(1.0, errors.high), errors.hits
+        centre, confidence = errors.centre, errors.hits
+        low, high = left * min(centre, errors.low), left * max(centre, errors.high)
+        if centre != 1.0:
+            left, raw = left * centre, steps + left
     baseline = steps * mark / own if own else steps + left
     predicted, learnt = steps + left, errors is not None or known.line(d) is not None
-    return Exhaustion(d, own, mark, steps, predicted, steps + low, steps + high, baseline, confidence, course, learnt)
+    ends = steps + low, steps + high
+    return Exhaustion(d, own, mark, steps, predicted, *ends, baseline, confidence, raw, course, learnt)
