@@ -350,4 +350,4 @@ def test_an_alert_of_a_products_day_is_given_with_the_report_that_comes_to_it() 
     for _ in range(3):
         pair.ask(c.ReportUsage(agent="ann", usage=Usage(tokens=300)))
     assert pair.quick == 2
-    assert [type(event) for event in pair.events] == [e.UsageReported, e.AlertRaised]
+    assert [type(event) for event in pair.events] == [e.UsageReported, e.LimitLine, e.AlertRaised]
