@@ -53,9 +53,10 @@ def decide(
         turn.own = turn.leveled = len(turn.events)
     plain = PLAIN.get(type(command))
     try:
-        answer = None if plain is None else plain(turn, command)
-        if answer is None:
-            answer = HANDLERS[type(command)](turn, command)
+        # Nothing else follows from a plain case.
+        if plain is not None and (said := plain(turn, command)) is not None:
+            return Decided(turn.events, turn.own, said)
+        answer = HANDLERS[type(command)](turn, command)
     except InvalidAmount as error:
         answer = Refusal("invalid_amount", str(error), {"field": error.field})
     if len(turn.events) > turn.own and breaker.is_crossed(ledger):

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tallystick.config.amounts import Budget, Usage
+from tallystick.events import catalog as e
 from tallystick.events import decide as core
 from tallystick.events import messages as c
 from tallystick.events.decide.plain import PLAIN
@@ -43,6 +44,8 @@ class Pair:
         self.now = START
         self.quick = 0
         """How many messages were decided in one go."""
+        self.events: list[e.Event] = []
+        """What the last command caused."""
         self._count = 0
 
     def ask(self, command: c.Command, seconds: float = 0.0) -> Any:
@@ -58,6 +61,7 @@ class Pair:
         assert msgspec.json.encode(one.events) == msgspec.json.encode(other.events), command
         assert encode_answer(one.answer) == encode_answer(other.answer), command
         assert one.own == other.own
+        self.events = one.events
         return one.answer
 
     def _counted(self, function: Any) -> Any:
@@ -336,7 +340,7 @@ def test_what_presses_on_the_fleet_slows_it_down_from_the_hold_on_that_does() ->
     pair.play([(fleet(tokens=1_000), 0), (c.AllocateBudget(agent="ann", budget=Budget(tokens=1_000)), 0)])
     pair.ask(c.Reserve(agent="ann", estimate=Budget(tokens=990)))
     assert pair.plain.response > 0
-    assert pair.quick == 1
+    assert pair.quick == 0
 
 
 def test_an_alert_of_a_products_day_is_given_with_the_report_that_comes_to_it() -> None:
@@ -344,5 +348,6 @@ def test_an_alert_of_a_products_day_is_given_with_the_report_that_comes_to_it() 
     pair.play([(fleet(products={"shop": {"token_budget_daily": 1_000}}), 0)])
     pair.play([(c.AllocateBudget(agent="ann", budget=Budget(tokens=5_000), product="shop"), 0)])
     for _ in range(3):
-        pair.ask(c.ReportUsage(agent="ann", usage=Usage(tokens=450)))
-    assert pair.quick == 3
+        pair.ask(c.ReportUsage(agent="ann", usage=Usage(tokens=300)))
+    assert pair.quick == 2
+    assert [type(event) for event in pair.events] == [e.UsageReported, e.LimitLine, e.AlertRaised]
