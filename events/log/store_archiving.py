@@ -80,7 +80,7 @@ def _write(
         raise StoreError(f"{store.named} has no record at position {upto if end is None else 1}")
     digest = digest_of(end.data).hex()
     title = msgspec.json.encode(
-        {"archive": 1, "fleet": digest_of(begin.data).hex(), "first": first, "anchor": f"{upto}:{digest}"}
+        {"archive": 2, "fleet": digest_of(begin.data).hex(), "first": first, "anchor": f"{upto}:{digest}"}
     )
     with part.open("wb") as file:
         shutil.copymode(store.path, part)  # who may not read the store may not read its archive

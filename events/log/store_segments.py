@@ -116,19 +116,27 @@ def _segment(records: Sequence[Record]) -> Row | None:
     """The row of some records; None where it would not give them back."""
     if not all(_is_plain(record.data) for record in records):
         return None
-    between = [b"".join((record.data[:-TAIL], b"}")) for record in records[1:-1]]
-    ends = [records[0].data] if len(records) == 1 else [records[0].data, *between, records[-1].data]
-    row = Row(records[-1].position, SEGMENT, packed(ends))
+    row = Row(records[-1].position, SEGMENT, packed(pieces_of(records)))
     try:
         return row if records_in(row) == list(records) else None
     except BrokenChain:
         return None
 
 
+def pieces_of(records: Sequence[Record]) -> list[bytes]:
+    """The bytes of records that follow one another: only the first and the last have their digests."""
+    between = [b"".join((record.data[:-TAIL], b"}")) for record in records[1:-1]]
+    return [records[0].data, *between, *(record.data for record in records[1:][-1:])]
+
+
+def has_digest(data: bytes) -> bool:
+    """Whether the bytes of a record end as those with a digest."""
+    return data[-TAIL:-66] == DIGEST_KEY
+
+
 def _is_plain(data: bytes) -> bool:
     """Whether bytes look like a record with a digest, and have no control characters."""
-    is_record = data.startswith(_HEAD) and data[-TAIL:-66] == DIGEST_KEY
-    return is_record and len(data.translate(None, _CONTROLS)) == len(data)
+    return data.startswith(_HEAD) and has_digest(data) and len(data.translate(None, _CONTROLS)) == len(data)
 
 
 def packed(records: Sequence[bytes]) -> bytes:
@@ -154,8 +162,16 @@ def records_in(row: Row) -> list[Record]:
             raise BrokenChain(position, f"{topic} is not a row of this version of tallystick: use a newer one")
         return [Record(position, topic, state)]
     pieces = _pieces(row)
-    first = position - len(pieces) + 1
-    if len(pieces) > 1:
+    return records_of_pieces(pieces, position - len(pieces) + 1)
+
+
+def records_of_pieces(pieces: list[bytes], first: int) -> list[Record]:
+    """Records from the position ``first`` on, of which those between the first and the last may lack their digests.
+
+    Raises:
+        BrokenChain: what is there of digests does not fit, as far as they can be proved by themselves.
+    """
+    if len(pieces) == 2 or (len(pieces) > 2 and not has_digest(pieces[1])):
         pieces = _proved(pieces, first)
     names: dict[bytes, str] = {}
     records = []
@@ -239,7 +255,7 @@ def _proved(pieces: list[bytes], first: int) -> list[bytes]:
         BrokenChain: it is not.
     """
     last, end, sha256 = pieces[-1], first + len(pieces) - 1, hashlib.sha256
-    if pieces[0][-TAIL:-66] != DIGEST_KEY:
+    if not has_digest(pieces[0]):
         raise _NoBeginning(first, "the record does not end in a digest")
     whole, digest = [pieces[0]], _stated(pieces[0], first)
     for piece in pieces[1:-1]:
@@ -269,7 +285,7 @@ def _broken(pieces: list[bytes], first: int, end: int) -> BrokenChain:
             return BrokenChain(expected, f"the record that lies here says {says}")
     if first + len(pieces) - 1 != end:
         return BrokenChain(first + len(pieces), f"the record is missing: the row goes up to position {end}")
-    if pieces[-1][-TAIL:-66] != DIGEST_KEY:
+    if not has_digest(pieces[-1]):
         return BrokenChain(end, "the record does not end in a digest")
     return BrokenChain(
         first, f"positions {first} to {end}: the digest at the end does not match the records and the one before them"

