@@ -1,22 +1,23 @@
 """Written by hand on PostgreSQL: a connection for each caller, and `SELECT … FOR UPDATE` on the budget's row."""
 
-import threading
+import queue
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
 
-from benchmarks.peers.contract import UNITS, Call
+from benchmarks.peers.contract import CALLERS, UNITS, Call
 
 
 class ByHand:
     """The same two tables as in SQLite; a commit is on the disk when the server has answered it (its default)."""
 
-    def __init__(self, _: Path, url: str) -> None:
-        self._url = url
-        self._mine = threading.local()
-        self._opened: list[psycopg.Connection] = []
+    def __init__(self, __: Path, url: str) -> None:
+        self._free: queue.LifoQueue[psycopg.Connection] = queue.LifoQueue()
+        """One for each caller."""
+        for _ in range(CALLERS):
+            self._free.put(psycopg.connect(url, prepare_threshold=1))
         with self._transaction() as db:
             db.execute(
                 "CREATE TABLE IF NOT EXISTS budgets (name text PRIMARY KEY, total bigint, used bigint, held bigint)"
@@ -54,13 +55,14 @@ class ByHand:
             return int((db.execute("SELECT used FROM budgets WHERE name=%s", (budget,)).fetchone() or (0,))[0])
 
     def close(self) -> None:
-        for connection in self._opened:
-            connection.close()
+        while not self._free.empty():
+            self._free.get().close()
 
     @contextmanager
     def _transaction(self) -> Iterator[psycopg.Connection]:
-        if not hasattr(self._mine, "connection"):
-            self._mine.connection = psycopg.connect(self._url, prepare_threshold=1)
-            self._opened.append(self._mine.connection)
-        with self._mine.connection.transaction():
-            yield self._mine.connection
+        connection = self._free.get()
+        try:
+            with connection.transaction():
+                yield connection
+        finally:
+            self._free.put(connection)

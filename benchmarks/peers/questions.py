@@ -5,6 +5,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 from benchmarks.peers.contract import CALLERS, UNITS, Call, LoopPeer, Peer
@@ -67,11 +68,9 @@ def _together(
             if not goes_on():
                 return
 
-    threads = [threading.Thread(target=caller, args=(budgets[n % len(budgets)],)) for n in range(CALLERS)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(CALLERS) as threads:
+        for ended in [threads.submit(caller, budgets[n % len(budgets)]) for n in range(CALLERS)]:
+            ended.result()
 
 
 async def _coroutines(
