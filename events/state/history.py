@@ -34,8 +34,9 @@ SIGNS_MIN = 3.0
 """By so many standard deviations more forecasts must be late than early, or the other way, until that is no chance."""
 HIT = 0.10
 """A forecast that is off by at most this share of what happened is a hit."""
-COST_ON_TOKENS, DRIFT = 3, 4
-"""The priors beside those of the three dimensions: a step's cost against its tokens, and how tokens grow by step."""
+COST_ON_TOKENS, DRIFT, LATER_COST = 3, 4, 5
+"""The priors beside those of the three dimensions: a step's cost against its tokens, how tokens grow by step, and the
+cost against the tokens without the first steps."""
 
 Kind = tuple[str | None, str | None]
 """Agent type and model, None where it is not known or does not matter."""
@@ -117,7 +118,7 @@ class Taught:
     __slots__ = ("pace_ms", "priors", "runs", "scores")
 
     def __init__(self) -> None:
-        self.priors = tuple(Prior() for _ in range(5))
+        self.priors = tuple(Prior() for _ in range(6))
         self.runs: deque[Run] = deque(maxlen=RUNS_MAX)
         self.scores: dict[tuple[int, int], Scores] = {}
         self.pace_ms = 0.0
@@ -129,6 +130,7 @@ class Taught:
             self.priors[d].learn(growth.on_steps(d))
         self.priors[COST_ON_TOKENS].learn(growth.cost_on_tokens())
         self.priors[DRIFT].learn(growth.drift())
+        self.priors[LATER_COST].learn(growth.later_cost_on_tokens())
         if ended:
             self.runs.append(run)
             self._set_pace()
@@ -207,7 +209,7 @@ class History:
         """Take in a `RunLearned` or a `ForecastScored`; other events teach nothing."""
         match event:
             case RunLearned():
-                growth = Growth.of(event.growth)
+                growth = Growth.of(event.growth, event.head)
                 run = Run(event.steps, *money(event.consumed.triple), event.elapsed_ms)
                 for taught in self._touched(event.agent_type, event.model):
                     taught.learn(run, growth, not event.exhausted)

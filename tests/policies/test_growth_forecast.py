@@ -199,6 +199,31 @@ def test_cost_follows_the_tokens_that_are_to_come() -> None:
     assert found.walk > 0, "what is unsure of the tokens is unsure of their cost"
 
 
+def test_a_first_step_that_writes_a_cache_says_nothing_of_what_later_ones_cost() -> None:
+    """From the fourth step on a token costs 600; the first three, with as many tokens, cost fifty times as much."""
+    dice = random.Random(DICE)
+
+    def writing(count: int) -> list[Money]:
+        runs = conversation(dice, count)
+        return [(step[0], step[1], step[2] * (50 if i < 3 else 1)) for i, step in enumerate(runs)]
+
+    past, own = [writing(30) for _ in range(60)], writing(15)
+    found, tokens = course(COST, own, past), course(TOKENS, own, past)
+    assert found.rate == pytest.approx(600 * tokens.rate, rel=0.4)
+    assert found.growth == pytest.approx(600 * 600, rel=0.4)
+
+
+def test_first_steps_that_are_like_the_others_are_not_left_out() -> None:
+    dice = random.Random(DICE)
+    past = known([conversation(dice, 30) for _ in range(60)])
+    steps = conversation(dice, 15)
+    dearer = [(step[0], step[1], step[2] * (2 if i < 3 else 1)) for i, step in enumerate(steps)]
+    plain, other = (growth_by_dimension(grown(own), past)[COST] for own in (steps, dearer))
+    assert plain is not None
+    assert other is not None
+    assert other.rate > plain.rate
+
+
 def test_history_of_a_dimension_that_an_agent_does_not_use_is_not_believed_for_long() -> None:
     past = [[(100, 100, 100)] * 10] * 5
     assert growth_by_dimension(grown([(100, 0, 100)] * 3), known(past))[TIME] is None

@@ -11,8 +11,8 @@ from math import exp, log, sqrt
 from typing import NamedTuple
 
 from tallystick.config.amounts import COST, TIME, TOKENS
-from tallystick.events.state.growth import Growth
-from tallystick.events.state.history import COST_ON_TOKENS, DRIFT, Known
+from tallystick.events.state.growth import Growth, Moments
+from tallystick.events.state.history import COST_ON_TOKENS, DRIFT, LATER_COST, Known
 from tallystick.events.state.priors import Line, updated
 
 LINEAR_GROWTH, AVERAGE_RATE = "linear_growth", "average_rate"
@@ -100,7 +100,7 @@ def growth_by_dimension(growth: Growth, known: Known) -> tuple[Course | None, ..
     found = (
         tokens,
         _on_steps(growth, TIME, known.line(TIME)),
-        _cost(growth, known.line(COST), known.line(COST_ON_TOKENS), tokens),
+        _cost(growth, known, tokens),
     )
     if growth.steps < _IDLE_STEPS:
         return found
@@ -145,17 +145,29 @@ def average_rate(growth: Growth, d: int) -> Course | None:
     return Course(mean, 0.0, noise / n, 0.0, slope * slope, noise, 0.0, AVERAGE_RATE)
 
 
-def _cost(growth: Growth, on_steps: Line | None, on_tokens: Line | None, tokens: Course | None) -> Course | None:
-    """By the tokens that are to come, where they tell more of a step's cost than its number does."""
-    if tokens is not None and on_steps is not None and on_tokens is not None and on_tokens.noise < on_steps.noise:
-        found = _on_tokens(growth, on_tokens, tokens)
-        if found is not None:
-            return found
+def _cost(growth: Growth, known: Known, tokens: Course | None) -> Course | None:
+    """By the tokens that are to come, where they tell more of a step's cost than its number does.
+
+    The first steps are left out where the others lie closer to a line without them. All later ones are usually the
+    dearer ones and so lie further from any line: where the first steps are like the others, they are never left out.
+    """
+    on_steps = known.line(COST)
+    if tokens is not None and on_steps is not None:
+        on_tokens, later = known.line(COST_ON_TOKENS), known.line(LATER_COST)
+        if on_tokens is not None:
+            if later is not None and later.noise < min(on_tokens.noise, on_steps.noise):
+                found = _on_tokens(later, growth.later_cost_on_tokens(), tokens)
+            elif on_tokens.noise < on_steps.noise:
+                found = _on_tokens(on_tokens, growth.cost_on_tokens(), tokens)
+            else:
+                found = None
+            if found is not None:
+                return found
     return _on_steps(growth, COST, on_steps)
 
 
-def _on_tokens(growth: Growth, line: Line, tokens: Course) -> Course | None:
-    now = _moved(updated(line, growth.cost_on_tokens()), tokens.rate)
+def _on_tokens(line: Line, seen: Moments, tokens: Course) -> Course | None:
+    now = _moved(updated(line, seen), tokens.rate)
     price = max(0.0, now.growth)
     if now.level <= _NOTHING:
         return None
