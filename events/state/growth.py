@@ -14,7 +14,9 @@ next ones of the last in constant time, and `Growth.read` says what they mean.
 
 from collections.abc import Sequence
 from struct import Struct
-from typing import NamedTuple
+
+import msgspec
+from msgspec.structs import replace
 
 from tallystick.config.amounts import COST, TOKENS
 
@@ -27,7 +29,7 @@ NO_STEPS = _pack(*[0.0] * 19)
 """Before the first report; all accounts share it."""
 
 
-class Moments(NamedTuple):
+class Moments(msgspec.Struct, frozen=True, gc=False):
     """What a regression of y on x needs of n points: means, and variances and covariance about them."""
 
     n: float
@@ -41,7 +43,7 @@ class Moments(NamedTuple):
 NO_POINTS = Moments(0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 
 
-class Growth(NamedTuple):
+class Growth(msgspec.Struct, frozen=True, gc=False):
     """An account's steps so far; each mean, variance and covariance by dimension, in internal units.
 
     ``steps`` counts up to 2**24; beyond, the others turn into averages over about so many steps.
@@ -69,7 +71,7 @@ class Growth(NamedTuple):
     @classmethod
     def of(cls, numbers: Sequence[float], head: Sequence[float]) -> "Growth":
         """From what `numbers` and `head_numbers` say, as a `RunLearned` carries them."""
-        return cls.read(_pack(*numbers, *(head[1:] or [0.0] * 5)))._replace(head=tuple(head))
+        return replace(cls.read(_pack(*numbers, *(head[1:] or [0.0] * 5))), head=tuple(head))
 
     def numbers(self) -> list[float]:
         """All of it but the first steps, to seven digits, in the order of the fields."""

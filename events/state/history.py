@@ -12,6 +12,8 @@ from math import ceil, floor, sqrt
 from statistics import median
 from typing import Any, NamedTuple
 
+import msgspec
+
 from tallystick.config.amounts import DIMENSIONS, EDGE_NAMES
 from tallystick.events.catalog.event import Event
 from tallystick.events.catalog.forecasts import ForecastScored, Outcome, RunLearned
@@ -170,7 +172,7 @@ class Taught:
         return taught
 
 
-class Known(NamedTuple):
+class Known(msgspec.Struct, frozen=True, gc=False):
     """What is known for a run of certain labels, the narrowest kind first; each question finds who can answer it."""
 
     kinds: tuple[Taught, ...]
@@ -233,8 +235,7 @@ class History:
 
     def known(self, agent_type: str | None, model: str | None) -> Known:
         """What is known for a run of these labels."""
-        found = [self._kinds.get(kind) for kind in _kinds(agent_type, model)]
-        return Known(tuple([taught for taught in found if taught is not None]))
+        return Known(tuple(filter(None, map(self._kinds.get, _kinds(agent_type, model)))))
 
     def kinds(self) -> Iterable[tuple[Kind, Taught]]:
         """Everything by kind, for display: the least recently taught first, `ALL` last."""

@@ -282,6 +282,6 @@ def test_whatever_the_runs_used_the_prior_is_finite_and_no_variance_negative(run
     for _, kind in history.kinds():
         for prior in kind.priors:
             line = prior.line
-            assert all(abs(number) < 1e60 for number in line), line
+            assert all(abs(number) < 1e60 for number in msgspec.structs.astuple(line)), line
             assert min(line.level_var, line.growth_var, line.noise) >= 0
             assert line.covar**2 <= line.level_var * line.growth_var * (1 + 1e-6) + 1e-300

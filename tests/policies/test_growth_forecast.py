@@ -6,6 +6,7 @@ from math import isfinite
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from tallystick.actors.policies.forecasting.exhaustion import foresee
 from tallystick.actors.policies.forecasting.growth_forecast import (
@@ -55,7 +56,7 @@ def test_uneven_steps_use_it_up_later_by_half_their_squared_variation() -> None:
 
 
 def test_what_is_less_well_known_spreads_further() -> None:
-    sure, unsure = level(100.0, noise=900.0), level(100.0, noise=900.0)._replace(rate_var=400.0)
+    sure, unsure = level(100.0, noise=900.0), replace(level(100.0, noise=900.0), rate_var=400.0)
     assert sure.spread(20) == pytest.approx((20 * 900) ** 0.5 / 100)
     assert unsure.spread(20) > sure.spread(20)
 

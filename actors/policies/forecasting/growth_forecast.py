@@ -8,7 +8,8 @@ history's Gaussian prior and the agent's own steps say together (`priors.updated
 """
 
 from math import exp, log, sqrt
-from typing import NamedTuple
+
+import msgspec
 
 from tallystick.config.amounts import COST, TIME, TOKENS
 from tallystick.events.state.growth import Growth, Moments
@@ -27,7 +28,7 @@ _IDLE_STEPS = 3
 """An agent that used nothing of a dimension in so many steps will use nothing of it, whatever others did."""
 
 
-class Course(NamedTuple):
+class Course(msgspec.Struct, frozen=True, gc=False):
     """How usage will go on: the j-th step from now uses ``rate + growth × j`` and noise; neither is negative.
 
     ``rate_var``, ``covar`` and ``growth_var`` say how well that is known; ``noise`` is the variance of a step by
@@ -104,7 +105,12 @@ def growth_by_dimension(growth: Growth, known: Known) -> tuple[Course | None, ..
     )
     if growth.steps < _IDLE_STEPS:
         return found
-    return tuple(course if growth.mean[d] > _NOTHING else None for d, course in enumerate(found))
+    mean_tokens, mean_time, mean_cost = growth.mean
+    return (
+        found[TOKENS] if mean_tokens > _NOTHING else None,
+        found[TIME] if mean_time > _NOTHING else None,
+        found[COST] if mean_cost > _NOTHING else None,
+    )
 
 
 def _tokens(growth: Growth, line: Line | None, drift: Line | None) -> Course | None:
@@ -130,7 +136,8 @@ def _on_steps(growth: Growth, d: int, line: Line | None) -> Course | None:
     if line is not None:
         now = _moved(updated(line, growth.on_steps(d)), n)
         if now.level > _NOTHING:
-            return Course(now.level, max(0.0, now.growth), *now[2:5], line.noise, 0.0, LINEAR_GROWTH)
+            growing = max(0.0, now.growth)
+            return Course(now.level, growing, now.level_var, now.covar, now.growth_var, line.noise, 0.0, LINEAR_GROWTH)
     return average_rate(growth, d)
 
 
@@ -194,6 +201,7 @@ def _noise(n: float, mean: float, variance: float) -> float:
 
 def _moved(line: Line, x: float) -> Line:
     """The same line, its level counted from ``x``."""
-    level, growth, level_var, covar, growth_var, noise = line
+    growth, covar, growth_var = line.growth, line.covar, line.growth_var
     moved = covar + x * growth_var
-    return Line(level + x * growth, growth, level_var + x * (covar + moved), moved, growth_var, noise)
+    level, level_var = line.level + x * growth, line.level_var + x * (covar + moved)
+    return Line(level, growth, level_var, moved, growth_var, line.noise)
