@@ -76,8 +76,9 @@ class ForecastScored(Event, kw_only=True, tag="forecast-scored.v1"):
 class RunLearned(Event, kw_only=True, tag="run-learned.v1"):
     """One finished or released run, for the forecasts of later ones.
 
-    ``growth`` is what `growth.Growth` keeps of its steps; ``elapsed_ms`` is from its opening to its last report. One
-    that was ``exhausted`` did not end by itself: what it would have used in all is not known.
+    ``growth`` is what `growth.Growth` keeps of its steps, ``head`` what of the first ones; it is empty where not known.
+    ``elapsed_ms`` is from its opening to its last report. One that was ``exhausted`` did not end by itself: what it
+    would have used in all is not known.
     """
 
     kind: ClassVar[Kind] = "decision"
@@ -88,6 +89,7 @@ class RunLearned(Event, kw_only=True, tag="run-learned.v1"):
     consumed: Amounts
     elapsed_ms: int
     growth: list[float]
+    head: list[float] = []
     exhausted: bool = False
 
 

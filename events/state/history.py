@@ -12,6 +12,8 @@ from math import ceil, floor, sqrt
 from statistics import median
 from typing import Any, NamedTuple
 
+import msgspec
+
 from tallystick.config.amounts import DIMENSIONS, EDGE_NAMES
 from tallystick.events.catalog.event import Event
 from tallystick.events.catalog.forecasts import ForecastScored, Outcome, RunLearned
@@ -34,8 +36,9 @@ SIGNS_MIN = 3.0
 """By so many standard deviations more forecasts must be late than early, or the other way, until that is no chance."""
 HIT = 0.10
 """A forecast that is off by at most this share of what happened is a hit."""
-COST_ON_TOKENS, DRIFT = 3, 4
-"""The priors beside those of the three dimensions: a step's cost against its tokens, and how tokens grow by step."""
+COST_ON_TOKENS, DRIFT, LATER_COST = 3, 4, 5
+"""The priors beside those of the three dimensions: a step's cost against its tokens, how tokens grow by step, and the
+cost against the tokens without the first steps."""
 
 Kind = tuple[str | None, str | None]
 """Agent type and model, None where it is not known or does not matter."""
@@ -117,7 +120,7 @@ class Taught:
     __slots__ = ("pace_ms", "priors", "runs", "scores")
 
     def __init__(self) -> None:
-        self.priors = tuple(Prior() for _ in range(5))
+        self.priors = tuple(Prior() for _ in range(6))
         self.runs: deque[Run] = deque(maxlen=RUNS_MAX)
         self.scores: dict[tuple[int, int], Scores] = {}
         self.pace_ms = 0.0
@@ -129,6 +132,7 @@ class Taught:
             self.priors[d].learn(growth.on_steps(d))
         self.priors[COST_ON_TOKENS].learn(growth.cost_on_tokens())
         self.priors[DRIFT].learn(growth.drift())
+        self.priors[LATER_COST].learn(growth.later_cost_on_tokens())
         if ended:
             self.runs.append(run)
             self._set_pace()
@@ -168,7 +172,7 @@ class Taught:
         return taught
 
 
-class Known(NamedTuple):
+class Known(msgspec.Struct, frozen=True, gc=False):
     """What is known for a run of certain labels, the narrowest kind first; each question finds who can answer it."""
 
     kinds: tuple[Taught, ...]
@@ -207,7 +211,7 @@ class History:
         """Take in a `RunLearned` or a `ForecastScored`; other events teach nothing."""
         match event:
             case RunLearned():
-                growth = Growth.of(event.growth)
+                growth = Growth.of(event.growth, event.head)
                 run = Run(event.steps, *money(event.consumed.triple), event.elapsed_ms)
                 for taught in self._touched(event.agent_type, event.model):
                     taught.learn(run, growth, not event.exhausted)
@@ -231,8 +235,7 @@ class History:
 
     def known(self, agent_type: str | None, model: str | None) -> Known:
         """What is known for a run of these labels."""
-        found = [self._kinds.get(kind) for kind in _kinds(agent_type, model)]
-        return Known(tuple([taught for taught in found if taught is not None]))
+        return Known(tuple(filter(None, map(self._kinds.get, _kinds(agent_type, model)))))
 
     def kinds(self) -> Iterable[tuple[Kind, Taught]]:
         """Everything by kind, for display: the least recently taught first, `ALL` last."""

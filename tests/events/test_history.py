@@ -3,6 +3,7 @@
 import json
 import random
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +16,7 @@ from tallystick.events.state.history import (
     COST_ON_TOKENS,
     DRIFT,
     KINDS_MAX,
+    LATER_COST,
     RUNS_MAX,
     RUNS_MIN,
     SCORES_MAX,
@@ -41,6 +43,7 @@ def run(
         consumed=Amounts(tokens, time_ms, cost),
         elapsed_ms=elapsed_ms,
         growth=Growth.read(kept).numbers(),
+        head=Growth.read(kept).head_numbers(),
     )
 
 
@@ -114,6 +117,18 @@ def test_cost_by_tokens_and_drift_are_learnt_too() -> None:
     assert drift is not None
     assert price.growth == pytest.approx(3, rel=0.01)
     assert drift.level == pytest.approx(200, rel=0.01)
+
+
+def test_the_cost_of_later_steps_is_learnt_without_that_of_the_first_ones() -> None:
+    steps = [(20_000, 0, 900_000)] * 3 + [(1_000 + 200 * i, 0, 3 * (1_000 + 200 * i)) for i in range(20)]
+    runs = [run(steps)] * 5
+    line = taught(*runs).known("qa", "m").line(LATER_COST)
+    assert line is not None
+    assert line.growth == pytest.approx(3, rel=0.01)
+    older = [msgspec.structs.replace(one, head=[]) for one in runs]
+    known = taught(*older).known("qa", "m")
+    assert known.line(LATER_COST) is None, "a log from before they were kept"
+    assert known.line(COST_ON_TOKENS) is not None
 
 
 def test_a_kind_that_knows_too_little_asks_its_type_and_then_all() -> None:
@@ -267,6 +282,6 @@ def test_whatever_the_runs_used_the_prior_is_finite_and_no_variance_negative(run
     for _, kind in history.kinds():
         for prior in kind.priors:
             line = prior.line
-            assert all(abs(number) < 1e60 for number in line), line
+            assert all(abs(number) < 1e60 for number in msgspec.structs.astuple(line)), line
             assert min(line.level_var, line.growth_var, line.noise) >= 0
             assert line.covar**2 <= line.level_var * line.growth_var * (1 + 1e-6) + 1e-300

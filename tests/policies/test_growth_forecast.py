@@ -6,6 +6,7 @@ from math import isfinite
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from tallystick.actors.policies.forecasting.exhaustion import foresee
 from tallystick.actors.policies.forecasting.growth_forecast import (
@@ -55,7 +56,7 @@ def test_uneven_steps_use_it_up_later_by_half_their_squared_variation() -> None:
 
 
 def test_what_is_less_well_known_spreads_further() -> None:
-    sure, unsure = level(100.0, noise=900.0), level(100.0, noise=900.0)._replace(rate_var=400.0)
+    sure, unsure = level(100.0, noise=900.0), replace(level(100.0, noise=900.0), rate_var=400.0)
     assert sure.spread(20) == pytest.approx((20 * 900) ** 0.5 / 100)
     assert unsure.spread(20) > sure.spread(20)
 
@@ -197,6 +198,31 @@ def test_cost_follows_the_tokens_that_are_to_come() -> None:
     found = course(COST, conversation(dice, 15), past)
     assert found.growth == pytest.approx(600 * 600, rel=0.4)
     assert found.walk > 0, "what is unsure of the tokens is unsure of their cost"
+
+
+def test_a_first_step_that_writes_a_cache_says_nothing_of_what_later_ones_cost() -> None:
+    """From the fourth step on a token costs 600; the first three, with as many tokens, cost fifty times as much."""
+    dice = random.Random(DICE)
+
+    def writing(count: int) -> list[Money]:
+        runs = conversation(dice, count)
+        return [(step[0], step[1], step[2] * (50 if i < 3 else 1)) for i, step in enumerate(runs)]
+
+    past, own = [writing(30) for _ in range(60)], writing(15)
+    found, tokens = course(COST, own, past), course(TOKENS, own, past)
+    assert found.rate == pytest.approx(600 * tokens.rate, rel=0.4)
+    assert found.growth == pytest.approx(600 * 600, rel=0.4)
+
+
+def test_first_steps_that_are_like_the_others_are_not_left_out() -> None:
+    dice = random.Random(DICE)
+    past = known([conversation(dice, 30) for _ in range(60)])
+    steps = conversation(dice, 15)
+    dearer = [(step[0], step[1], step[2] * (2 if i < 3 else 1)) for i, step in enumerate(steps)]
+    plain, other = (growth_by_dimension(grown(own), past)[COST] for own in (steps, dearer))
+    assert plain is not None
+    assert other is not None
+    assert other.rate > plain.rate
 
 
 def test_history_of_a_dimension_that_an_agent_does_not_use_is_not_believed_for_long() -> None:

@@ -1,6 +1,6 @@
 """The forecast for one agent in one dimension: when its budget is used up, and what it will have used in all."""
 
-from typing import NamedTuple
+import msgspec
 
 from tallystick.actors.policies.forecasting.final_usage import Finished
 from tallystick.actors.policies.forecasting.growth_forecast import Z_80, Course
@@ -10,7 +10,7 @@ from tallystick.events.catalog.forecasts import Prediction
 from tallystick.events.state.history import Known
 
 
-class Exhaustion(NamedTuple):
+class Exhaustion(msgspec.Struct, frozen=True, gc=False):
     """``own`` was used, ``mark`` is where the budget is used up, after ``steps`` steps. All later figures in steps.
 
     ``predicted``, ``low``, ``high`` and ``baseline`` count from the first step; ``confidence`` is None where unknown.
@@ -92,5 +92,5 @@ def foresee(course: Course, known: Known, d: int, own: int, mark: int, steps: fl
             left, raw = left * centre, steps + left
     baseline = steps * mark / own if own else steps + left
     predicted, learnt = steps + left, errors is not None or known.line(d) is not None
-    ends = steps + low, steps + high
-    return Exhaustion(d, own, mark, steps, predicted, *ends, baseline, confidence, raw, course, learnt)
+    low, high = steps + low, steps + high
+    return Exhaustion(d, own, mark, steps, predicted, low, high, baseline, confidence, raw, course, learnt)

@@ -108,6 +108,7 @@ class Forecaster:
             consumed=Amounts(*own),
             elapsed_ms=(run.last_at - account.opened_at) // _MS,
             growth=growth.numbers(),
+            head=growth.head_numbers(),
             exhausted=account.level == _BLACK,
             id=c.internal_id(f"run-{event.position}"),
         )
