@@ -11,12 +11,13 @@ WhyForecast = Literal["shown", "warning", "demand", "stage"]
 Anomaly = Literal["outlier", "loop"]
 
 
-class Prediction(msgspec.Struct, frozen=True, gc=False):
+class Prediction(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """When one budget of an agent will be used up, as it was forecast after ``step`` reports.
 
     ``mark`` is the consumption, in internal units, at which it is used up. ``predicted``, the ends of the 80 % interval
     ``low`` and ``high``, and the average rate's ``baseline`` are steps, counted from the agent's first report.
-    ``stage`` is the decile of the mark that was consumed, 0 to 9.
+    ``stage`` is the decile of the mark that was consumed, 0 to 9. ``widened`` is the power to which the ends of an
+    interval were raised that past errors of its kind did not make; None where they did.
     """
 
     dimension: str
@@ -29,9 +30,10 @@ class Prediction(msgspec.Struct, frozen=True, gc=False):
     baseline: float
     confidence: float | None
     method: str
+    widened: float | None = None
 
 
-class Outcome(msgspec.Struct, frozen=True, gc=False):
+class Outcome(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """One forecast beside which the truth is now known; fields as in `Prediction`."""
 
     stage: int
@@ -40,6 +42,7 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     low: float
     high: float
     baseline: float
+    widened: float | None = None
 
 
 OPEN_MAX = 120

@@ -213,7 +213,13 @@ def own_use(account: Account, d: int) -> tuple[int, int]:
 
 def _outcome(one: Prediction) -> Outcome:
     return Outcome(
-        stage=one.stage, step=one.step, predicted=one.predicted, low=one.low, high=one.high, baseline=one.baseline
+        stage=one.stage,
+        step=one.step,
+        predicted=one.predicted,
+        low=one.low,
+        high=one.high,
+        baseline=one.baseline,
+        widened=one.widened,
     )
 
 
