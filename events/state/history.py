@@ -243,6 +243,13 @@ class History:
         kind = (agent_type, model)
         return Known(self._kinds.get(kind), self, kind)
 
+    def expected(self, agent_type: str | None) -> Known:
+        """What is known for a run that has not reported, so that its model is not known: that of the only model with
+        which its agent type ran, and nothing where there were several.
+        """
+        kinds = [kind for kind in self._kinds if kind[0] == agent_type]
+        return self.known(agent_type, kinds[0][1] if len(kinds) == 1 else None)
+
     def borrowed(self, kind: Kind, prior: int) -> Line | None:
         """What the growth of other kinds tells of one: that of its agent type's if they are alike, else of its
         model's, else of all; None where none are.

@@ -3,10 +3,10 @@
 The interval of such a forecast comes from the spread that the agent's few steps show (`Course.spread`), and they may
 show too little. By how much, the scores of other kinds say, from when these were new: each end of an interval is a
 ratio to the steps that were forecast, and the power to which both are raised is learnt so that 80 % of the intervals
-hold the truth. It is followed score by score: the logarithm of the power rises by 0.8 of a rate where the truth was outside,
-and falls by 0.2 of it where it was inside (adaptive conformal inference: Gibbs, Candès, NeurIPS 2021; the quantile by
-stochastic approximation is Robbins, Monro, Annals of Mathematical Statistics 22, 1951). Scores of forecasts that went
-by past errors teach nothing here.
+hold the truth. It is followed score by score: the logarithm of the power rises by 0.8 of a rate where the truth was
+outside, and falls by 0.2 of it where it was inside (adaptive conformal inference: Gibbs, Candès, NeurIPS 2021; the
+quantile by stochastic approximation is Robbins, Monro, Annals of Mathematical Statistics 22, 1951). Scores of
+forecasts that went by past errors teach nothing here.
 
 All kinds together teach one power for runs of which nothing is known, and one for those of a kind that has a few runs;
 what a kind's own scores ask for beyond, the kind keeps.

@@ -144,6 +144,14 @@ def test_what_runs_of_another_kind_used_and_how_long_they_took_says_nothing() ->
     assert len(list(history.known("qa", "m").runs())) == 50
 
 
+def test_a_run_that_has_not_reported_is_like_those_of_its_type_where_all_had_one_model() -> None:
+    history = taught(*[run([(500, 0, 0)] * 4)] * RUNS_MIN)
+    assert len(list(history.expected("qa").runs())) == RUNS_MIN
+    assert list(history.expected("dev").runs()) == []
+    history.fold(run([(500, 0, 0)] * 4, model="other"))
+    assert list(history.expected("qa").runs()) == []
+
+
 def test_scores_of_another_kind_or_of_another_model_are_no_confidence() -> None:
     history = taught(*[score(20.0, 21.0)] * SCORES_MIN)
     assert history.known("qa", "m").errors(TOKENS, 5) is not None
