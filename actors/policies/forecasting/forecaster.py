@@ -126,7 +126,9 @@ class Forecaster:
 
     def known(self, account: Account, run: Run | None) -> Known:
         """What earlier runs taught of an agent's."""
-        return self.history.known(account.agent_type, None if run is None else run.model)
+        if run is None:
+            return self.history.expected(account.agent_type)
+        return self.history.known(account.agent_type, run.model)
 
     def exhaustions(self, account: Account) -> list[Exhaustion]:
         """The forecast for each limited dimension of which something is left, as of the last report."""
@@ -221,6 +223,7 @@ def _outcome(one: Prediction) -> Outcome:
         high=one.high,
         baseline=one.baseline,
         raw=one.raw,
+        widened=one.widened,
     )
 
 

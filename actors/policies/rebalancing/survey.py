@@ -24,6 +24,8 @@ from tallystick.events.state.money import Money
 HORIZONS: Final = 1.1
 """A budget is filled up so that it lasts so many times the warning's time. More leaves much unused when runs end, less
 lets agents be stopped without a warning; between 0.75 and 2 the runs that were studied finished all alike."""
+_NOT_REPORTED: Final = ""
+"""The model of an agent that has not reported; no model has this name."""
 
 
 class Survey(msgspec.Struct, frozen=True):
@@ -122,11 +124,13 @@ class Surveyor:
 
     def _finished_like(self, account: Account) -> tuple[Finished, ...]:
         run = self._forecaster.runs.get(account.id)
-        kind = (account.agent_type, None if run is None else run.model)
-        found = self._finished.get(kind)
+        model = _NOT_REPORTED if run is None else run.model
+        found = self._finished.get((account.agent_type, model))
         if found is None:
-            runs = tuple(self._forecaster.history.known(*kind).runs())
-            found = self._finished[kind] = tuple(finished_of(runs, d) for d in DIMENSIONS)
+            history = self._forecaster.history
+            known = history.expected(account.agent_type) if run is None else history.known(account.agent_type, model)
+            runs = tuple(known.runs())
+            found = self._finished[account.agent_type, model] = tuple(finished_of(runs, d) for d in DIMENSIONS)
         return found
 
     # --- what is fair -------------------------------------------------------------------------------------------------
