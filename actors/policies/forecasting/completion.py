@@ -13,12 +13,16 @@ runs that were studied, any value from 0.1 to 0.5 let more of them finish than n
 
 
 class Lengths:
-    """How many steps runs of one kind have, and which share of all runs has more."""
+    """How many steps runs of one kind have, and which share of all runs has more.
+
+    ``going``: how many those have made that are under way.
+    """
 
     __slots__ = ("_longer", "steps")
 
-    def __init__(self, runs: Iterable[Run]) -> None:
-        found, left = masses(Seen(run.steps, run.steps, bool(run.ended)) for run in runs)
+    def __init__(self, runs: Iterable[Run], going: Iterable[int] = ()) -> None:
+        over = [Seen(run.steps, run.steps, bool(run.ended)) for run in runs]
+        found, left = masses([*over, *(Seen(steps, steps, ended=False) for steps in going)])
         self.steps = [run.age for run, _ in found]
         self._longer = [left]
         for _, mass in reversed(found):

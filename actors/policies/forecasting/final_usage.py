@@ -5,7 +5,7 @@ that still go on, or were cut short, count as far as they came (`survival`).
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from tallystick.actors.policies.forecasting.survival import Seen, masses
 from tallystick.events.state.history import Run
@@ -31,6 +31,14 @@ class Finished:
         for _, mass in reversed(found):
             self._beyond.append(self._beyond[-1] + mass)
         self._beyond.reverse()
+
+    @classmethod
+    def of(cls, runs: Iterable[Run], d: int, going: Iterable[int] = ()) -> "Finished":
+        """Of runs that are over, in dimension ``d``; ``going``: what those have used that are under way."""
+        cut, used = list(going), list[int]()
+        for run in runs:
+            (used if run.ended else cut).append((run.tokens, run.time_ms, run.cost_nanos)[d])
+        return cls(used, cut)
 
     def passed(self, used: float) -> int:
         """How many that ended used no more than that: the others are those that an agent may still be like."""
@@ -61,11 +69,3 @@ class Finished:
 
     def _furthest(self) -> float:
         return self.used[-1] * (1 + BEYOND)
-
-
-def finished_of(runs: Iterable[Run], d: int, going: Sequence[int] = ()) -> Finished:
-    """What runs use in dimension ``d``; ``going``: what those have used that are under way."""
-    used: tuple[list[int], list[int]] = (list(going), [])
-    for run in runs:
-        used[run.ended].append((run.tokens, run.time_ms, run.cost_nanos)[d])
-    return Finished(used[1], used[0])
