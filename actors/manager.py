@@ -21,7 +21,6 @@ from tallystick.actors.hold_waits import HoldWaits, may_wait
 from tallystick.actors.judges import JUDGES
 from tallystick.actors.keeping import keep_snapshot
 from tallystick.actors.missing import Missing, away_answer, halted_answer
-from tallystick.actors.policies.rebalancing.figures import figures_of
 from tallystick.actors.runtime.messages import (
     ALLOCATOR,
     MANAGER,
@@ -365,7 +364,7 @@ class Manager:
         self.answering.answer(self.ledger, waiting, now, written=bool(lines))
         posts: list[Post] = []
         if events:
-            posts.append(Post("everyone", Recorded(events, figures_of(self.ledger), records)))
+            posts.append(Post("everyone", Recorded(events, records)))
         posts += questions
         if self.ledger.position >= self._snapshot_due:
             self.take_snapshot(now)
