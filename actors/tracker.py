@@ -37,7 +37,7 @@ from tallystick.events.state.ledger import Ledger
 
 LOOKS_AT_ONCE: Final = 100
 """Of how many agents it looks at the newest step before others have their turn: a few milliseconds."""
-_REPORTS: Final = (e.UsageReported, e.HoldSettled)
+_USAGE: Final = (e.UsageReported, e.HoldSettled, e.HoldSpent)
 
 
 class Tracker:
@@ -48,7 +48,7 @@ class Tracker:
 
     name = TRACKER
     follows: frozenset[type[e.Event]] = frozenset(
-        {*_REPORTS, e.BudgetAllocated, e.BudgetReleased, e.LevelChanged, e.ForecastMade}
+        {*_USAGE, e.BudgetAllocated, e.BudgetReleased, e.LevelChanged, e.ForecastMade}
     )
 
     def begin(self, ledger: Ledger) -> None:
@@ -85,7 +85,7 @@ class Tracker:
         found: list[tuple[int, c.Command]] = []
         forecaster = self._forecaster
         for event in recorded.events:
-            if isinstance(event, _REPORTS):
+            if isinstance(event, _USAGE):
                 if event.account is not None and not event.history:
                     reports.setdefault(event.agent, []).append(event)
             elif isinstance(event, e.BudgetReleased):

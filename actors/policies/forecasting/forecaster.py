@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 from tallystick.actors.policies.forecasting.anomalies import LOOP_STEPS, Found, loop, outlier
 from tallystick.actors.policies.forecasting.exhaustion import Exhaustion, foresee, stage_of
 from tallystick.actors.policies.forecasting.growth_forecast import Course, growth_by_dimension
-from tallystick.actors.policies.forecasting.runs import Run, Step, as_before, charge, runs_of, stand_in, use
+from tallystick.actors.policies.forecasting.runs import Run, Step, as_before, charge, is_step, runs_of, stand_in, use
 from tallystick.config.amounts import EDGE_NAMES, Amounts
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
@@ -63,38 +63,43 @@ class Forecaster:
         self.runs[account.id] = Run.of(account)
 
     def follow(self, agent: str, events: Sequence[Any]) -> tuple[list[tuple[int, c.Command]], Look | None]:
-        """Take in an agent's reports in a batch, in their order: what is to be recorded by position, and looked at.
+        """Take in what an agent used in a batch, in order: what is to be recorded by position, and looked at.
 
-        Recorded are the scores that are known now, a forecast where another tenth was consumed, and a loop.
+        Recorded are the scores that are known now, a forecast where another tenth was consumed, and a loop. A hold that
+        was spent at its expiry is usage, but no step of the agent.
         """
         run = self.runs.get(agent)
         if run is None:
             return [], None
-        account, last = run.account, events[-1]
-        steps = [Step(event.at, (event.tokens, event.time_ms, event.cost_nanos)) for event in events]
+        account = run.account
         if account.parent is None:
             use(account, events)
-        looked_at = events[0].at if run.growth == NO_STEPS else run.looked_at
-        is_due = last.at - looked_at >= _A_SECOND
-        if not is_due and not run.loops(steps) and not _passes(run, steps):
+        steps = [Step(one.at, (one.tokens, one.time_ms, one.cost_nanos)) for one in events if is_step(one)]
+        last, is_due = None, False
+        if steps:
+            last = next(filter(is_step, reversed(events)))
+            is_due = last.at - (steps[0].at if run.growth == NO_STEPS else run.looked_at) >= _A_SECOND
+        if not is_due and not run.loops(steps) and not _passes(run, events):
             run.take(steps)
             return [], None
         # Something is to be said of a step: they are gone through one by one.
         found: list[tuple[int, c.Command]] = []
         seen, before = account if len(events) == 1 else as_before(account, events), run.growth
-        for event, step in zip(events, steps, strict=True):
-            before = run.growth
-            run.step(step, account.growth if event is last else observed(before, step.used))
+        for event in events:
+            used = (event.tokens, event.time_ms, event.cost_nanos)
+            if is_step(event):
+                before = run.growth
+                run.step(Step(event.at, used), account.growth if event is last else observed(before, used))
             if seen is not account:
                 charge(seen, event)
-            found += [(event.position, command) for command in self._step(run, seen, event, step.used)]
-        if not is_due:
+            found += [(event.position, command) for command in self._recorded_of(run, seen, event, used)]
+        if last is None or not is_due:
             return found, None
         run.looked_at = last.at
         return found, Look(run, last, before)
 
-    def _step(self, run: Run, account: Account, event: Any, used: Money) -> list[c.Command]:
-        """What is to be recorded of a step, with the account as it is behind it."""
+    def _recorded_of(self, run: Run, account: Account, event: Any, used: Money) -> list[c.Command]:
+        """What is to be recorded of usage, with the account as it is behind it."""
         passed = False
         commands: list[c.Command] = []
         for d in account.dims:
@@ -105,7 +110,11 @@ class Forecaster:
                 passed = passed or _passes_tenth(own - used[d], own, mark)
         if passed:
             commands += self.recorded(account, "stage", f"stage-{event.position}")
-        if run.streak_steps == LOOP_STEPS and (found := loop(Growth.read(run.growth), run.streak)) is not None:
+        if (
+            run.streak_steps == LOOP_STEPS
+            and is_step(event)
+            and (found := loop(Growth.read(run.growth), run.streak)) is not None
+        ):
             commands.append(_anomaly(event.agent, found, f"loop-{event.position}"))
         return commands
 
@@ -230,7 +239,7 @@ class Forecaster:
         commands: list[c.Command] = []
         for mark, predictions in by_mark.items():
             # The mark lies within this step: that part of it counts that was used before the mark.
-            actual = round(steps - (own - mark) / used, 3)
+            actual = round(steps - (own - mark) / used, 3) if is_step(event) else steps
             command = p.RecordScore(
                 agent=event.agent,
                 agent_type=run.account.agent_type,
@@ -259,11 +268,11 @@ def _passes_tenth(before: int, own: int, mark: int) -> bool:
     return own < mark and stage_of(own, mark) > stage_of(before, mark)
 
 
-def _passes(run: Run, steps: Sequence[Step]) -> bool:
-    """Whether some steps passed a tenth of a budget, or what was forecast."""
-    account = run.account
+def _passes(run: Run, events: Sequence[Any]) -> bool:
+    """Whether some usage passed a tenth of a budget, or what was forecast."""
+    account, name_of = run.account, ("tokens", "time_ms", "cost_nanos")
     for d in account.dims:
-        used = steps[0].used[d] if len(steps) == 1 else sum(step.used[d] for step in steps)
+        used = sum(getattr(event, name_of[d]) for event in events)
         if used:
             own, mark = own_use(account, d)
             before = own - used

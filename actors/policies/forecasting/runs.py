@@ -74,6 +74,8 @@ class Run(msgspec.Struct, eq=False, gc=False):
 
     def take(self, steps: Sequence["Step"]) -> None:
         """Take in reports after which usage grows as the account says."""
+        if not steps:
+            return
         if self.growth == NO_STEPS:
             self.began_at = self.looked_at = steps[0].at
             self.began_with = 1.0
@@ -116,6 +118,11 @@ class Run(msgspec.Struct, eq=False, gc=False):
         return pace(elapsed / _MS, self.steps - self.began_with, known)
 
 
+def is_step(event: Any) -> bool:
+    """Whether usage is a report of the agent's, as the growth of its account counts them."""
+    return not isinstance(event, e.HoldSpent)
+
+
 def runs_of(ledger: Ledger) -> dict[str, Run]:
     """The runs of all open agents."""
     return {name: Run.of(account) for name, account in ledger.accounts.items()}
@@ -141,7 +148,8 @@ def use(account: Account, events: Iterable[Any]) -> None:
     """Let a stand-in take in some reports."""
     for event in events:
         charge(account, event)
-        account.growth = observed(account.growth, (event.tokens, event.time_ms, event.cost_nanos))
+        if is_step(event):
+            account.growth = observed(account.growth, (event.tokens, event.time_ms, event.cost_nanos))
         if event.model is not None:
             account.model = sys.intern(event.model)
 
