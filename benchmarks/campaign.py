@@ -166,7 +166,7 @@ class _AverageForecaster(Forecaster):
 
 class _AverageTracker(Tracker):
     def _made_forecaster(self, ledger: Ledger) -> Forecaster:
-        return _AverageForecaster(ledger, self._balances.accounts)
+        return _AverageForecaster(ledger)
 
 
 class _AverageFleet(SimulatedFleet):
