@@ -1,8 +1,8 @@
 """Costs of agents whose first steps cost otherwise than later ones: forecast without them, with them, and by a profile.
 
 The kinds are generated: an agent sends a long system prompt and its context again with each step. With *writes*, the
-provider bills what a step adds to its cache at 1.25 of the price and reads it at 0.1, so that the first step is the
-dearest; with *warms*, the cache is there from the fourth step on; with *plain*, there is none. Beside them *real* runs.
+provider bills what a step adds to its cache at 1.25 of the price and reads it at 0.1, so that the first step costs
+most; with *warms*, the cache is there from the fourth step on; with *plain*, there is none. Beside them *real* runs.
 A run's budget, its points and the folds are those of `forecasts`.
 
 *All steps* is the product without what it keeps of first steps. *Profile*: history's mean costs of the first three
