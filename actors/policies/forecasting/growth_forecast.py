@@ -155,8 +155,8 @@ def average_rate(growth: Growth, d: int) -> Course | None:
 def _cost(growth: Growth, known: Known, tokens: Course | None) -> Course | None:
     """By the tokens that are to come, where they tell more of a step's cost than its number does.
 
-    The first steps are left out where the others lie closer to a line without them. All later ones are usually the
-    dearer ones and so lie further from any line: where the first steps are like the others, they are never left out.
+    The first steps are left out where the others lie closer to a line without them. All later ones usually cost
+    more and so lie further from any line: where the first steps are like the others, they are never left out.
     """
     on_steps = known.line(COST)
     if tokens is not None and on_steps is not None:
