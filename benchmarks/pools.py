@@ -17,7 +17,7 @@ from tallystick.actors.policies.forecasting.pools import Pool, Progress, pool_re
 from tallystick.config.amounts import COST, EDGE_NAMES, TOKENS
 from tallystick.events.state.history import is_hit
 
-SIZES, DRAWS = (50, 100), 500
+SIZES, DRAWS = (50, 100), 1_000
 HITS = {TOKENS: 0.60, COST: 0.85}
 NOT_BEGUN = 0.87
 WINDOW_MS = 600_000
