@@ -62,13 +62,15 @@ class Tracker:
     def _made_forecaster(self, ledger: Ledger) -> Forecaster:
         return Forecaster(ledger, self._balances.accounts)
 
+    def _made_surveyor(self) -> Surveyor:
+        return Surveyor(self._balances.accounts, self._forecaster, self._figures, self._config)
+
     def handle(self, message: Any, now: dt.datetime) -> Sequence[Post]:
         match message:
             case Recorded():
                 return self._follow(message)
             case SurveyWanted():
-                surveyor = Surveyor(self._balances.accounts, self._forecaster, self._figures, self._config)
-                return [Post(REALLOCATOR, Surveyed(surveyor.survey(now), message.question))]
+                return [Post(REALLOCATOR, Surveyed(self._made_surveyor().survey(now), message.question))]
             case Question():
                 return self._show(message)
         raise TypeError(f"the tracker does not know {type(message).__name__}")
