@@ -19,8 +19,9 @@ from tallystick.events.state.priors import Line, Prior
 
 KINDS_MAX = 32
 """So many kinds are remembered, besides `ALL`."""
-RUNS_MAX = 128
-"""Of each kind, the totals of so many last runs."""
+RUNS_MAX = 512
+"""Of each kind, the totals of so many last runs: the runs that end next to each other are alike, short ones where many
+have begun together, so that few of them would not say what runs of a kind use."""
 SCORES_MAX = 100
 """Of each kind, dimension and stage, so many last scores."""
 RUNS_MIN = 3
@@ -39,13 +40,17 @@ ALL: Kind = (None, None)
 
 
 class Run(NamedTuple):
-    """What one finished run used: steps, tokens, milliseconds, nano-dollars; and how long it lasted."""
+    """What one finished run used: steps, tokens, milliseconds, nano-dollars; and how long it lasted.
+
+    ``ended``: 1 where it ended by itself, 0 where it was cut short, so that it would have used more.
+    """
 
     steps: int
     tokens: int
     time_ms: int
     cost_nanos: int
     elapsed_ms: int
+    ended: int = 1
 
 
 class Score(NamedTuple):
@@ -104,27 +109,38 @@ class Scores:
 class Taught:
     """All that is known of one kind."""
 
-    __slots__ = ("pace_ms", "priors", "runs", "scores")
+    __slots__ = ("_elapsed_ms", "_steps", "ended", "priors", "runs", "scores")
 
     def __init__(self) -> None:
         self.priors = tuple(Prior() for _ in range(5))
-        self.runs: deque[Run] = deque(maxlen=RUNS_MAX)
+        self.runs: deque[Run] = deque()
         self.scores: dict[tuple[int, int], Scores] = {}
-        self.pace_ms = 0.0
-        """How long a step took, in the remembered runs."""
+        self.ended = self._steps = self._elapsed_ms = 0
+        """Of the remembered runs, how many ended by themselves, all their steps, and how long they lasted."""
 
-    def learn(self, run: Run, growth: Growth, ended: bool) -> None:
-        """Take in a run; one that was cut short teaches how usage grows, and not what a run uses in all."""
+    def learn(self, run: Run, growth: Growth) -> None:
+        """Take in a run. One that was cut short teaches how usage grows, and that runs may use more than it has."""
         for d in DIMENSIONS:
             self.priors[d].learn(growth.on_steps(d))
         self.priors[COST_ON_TOKENS].learn(growth.cost_on_tokens())
         self.priors[DRIFT].learn(growth.drift())
-        if ended:
-            self.runs.append(run)
-            self._set_pace()
+        self._remember(run)
 
-    def _set_pace(self) -> None:
-        self.pace_ms = sum(run.elapsed_ms for run in self.runs) / max(1, sum(run.steps for run in self.runs))
+    def _remember(self, run: Run) -> None:
+        self.runs.append(run)
+        self._count(run, 1)
+        if len(self.runs) > RUNS_MAX:
+            self._count(self.runs.popleft(), -1)
+
+    def _count(self, run: Run, sign: int) -> None:
+        self.ended += sign * run.ended
+        self._steps += sign * run.steps
+        self._elapsed_ms += sign * run.elapsed_ms
+
+    @property
+    def pace_ms(self) -> float:
+        """How long a step took, in the remembered runs."""
+        return self._elapsed_ms / max(1, self._steps)
 
     def score(self, d: int, actual: float, forecast: Outcome) -> None:
         scores = self.scores.get((d, forecast.stage))
@@ -152,8 +168,8 @@ class Taught:
         priors, runs, scores = dumped
         taught = cls()
         taught.priors = tuple(Prior.load(prior) for prior in priors)
-        taught.runs.extend(Run(*run) for run in runs)
-        taught._set_pace()
+        for run in runs:
+            taught._remember(Run(*run))
         taught.scores = {(d, stage): Scores(Score(*score) for score in ring) for d, stage, ring in scores}
         return taught
 
@@ -179,12 +195,12 @@ class Known(NamedTuple):
         return None
 
     def runs(self) -> Iterable[Run]:
-        """The last finished runs, oldest first."""
-        return next((taught.runs for taught in self.kinds if len(taught.runs) >= RUNS_MIN), ())
+        """The last finished runs, oldest first, also those that were cut short."""
+        return next((taught.runs for taught in self.kinds if taught.ended >= RUNS_MIN), ())
 
     def pace_ms(self) -> float | None:
         """How long a step takes; None without history."""
-        return next((taught.pace_ms for taught in self.kinds if len(taught.runs) >= RUNS_MIN), None)
+        return next((taught.pace_ms for taught in self.kinds if taught.ended >= RUNS_MIN), None)
 
 
 class History:
@@ -198,9 +214,9 @@ class History:
         match event:
             case RunLearned():
                 growth = Growth.of(event.growth)
-                run = Run(event.steps, *money(event.consumed.triple), event.elapsed_ms)
+                run = Run(event.steps, *money(event.consumed.triple), event.elapsed_ms, int(not event.exhausted))
                 for taught in self._touched(event.agent_type, event.model):
-                    taught.learn(run, growth, not event.exhausted)
+                    taught.learn(run, growth)
             case ForecastScored():
                 d = EDGE_NAMES.index(event.dimension)
                 for taught in self._touched(event.agent_type, event.model):

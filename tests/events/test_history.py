@@ -3,6 +3,7 @@
 import json
 import random
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -198,6 +199,25 @@ def test_memory_is_bounded_however_much_was_learnt() -> None:
     for _, kind in history.kinds():
         assert len(kind.runs) == RUNS_MAX
         assert all(len(scores.ring) == SCORES_MAX for scores in kind.scores.values())
+
+
+def test_a_run_that_was_cut_short_is_kept_as_such() -> None:
+    cut = msgspec.structs.replace(run([(5, 5, 5)] * 3), exhausted=True)
+    history = taught(*[run([(1, 1, 1)] * 3)] * RUNS_MIN, cut)
+    assert [one.ended for one in history.known("qa", "m").runs()] == [1, 1, 1, 0]
+
+
+def test_runs_that_were_cut_short_do_not_make_a_kind_known() -> None:
+    cut = msgspec.structs.replace(run([(5, 5, 5)] * 3), exhausted=True)
+    history = taught(*[run([(1, 1, 1)] * 3)] * (RUNS_MIN - 1), *[cut] * 50)
+    assert list(history.known("qa", "m").runs()) == []
+    assert history.known("qa", "m").pace_ms() is None
+
+
+def test_what_is_forgotten_counts_no_more() -> None:
+    slow = run([(1, 0, 0)] * 10, elapsed_ms=40_000)
+    quick = run([(1, 0, 0)] * 10, elapsed_ms=10_000)
+    assert taught(*[slow] * 9, *[quick] * RUNS_MAX).known("qa", "m").pace_ms() == 1_000
 
 
 def test_a_history_that_is_loaded_again_goes_on_like_the_one_that_was_dumped() -> None:
