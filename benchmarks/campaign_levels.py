@@ -4,11 +4,14 @@ from collections.abc import Mapping, Sequence
 from math import inf
 from typing import NamedTuple
 
+from tallystick.actors.policies.forecasting.completion import Lengths
+from tallystick.actors.policies.forecasting.final_usage import Finished
 from tallystick.actors.policies.forecasting.forecaster import own_use
 from tallystick.actors.policies.rebalancing.survey import Surveyor
-from tallystick.config.amounts import TOKENS, Triple
+from tallystick.config.amounts import DIMENSIONS, TOKENS, Triple
 from tallystick.demo.workload import Workload
 from tallystick.events.state.accounts import Account
+from tallystick.events.state.history import Run
 from tallystick.events.state.money import Money
 
 _HALVINGS = 40
@@ -61,3 +64,23 @@ class Boundless(Surveyor):
 
     def _fair(self, account: Account, need: Money) -> Triple:
         return (None, None, None)
+
+
+class Hopeful(Surveyor):
+    """With the level, also for runs that will hardly end within it."""
+
+    def _fair_more(self, account: Account, d: int, level: float) -> int:
+        return max(0, int(level) - own_use(account, d)[1])
+
+
+class EndedOnly(Surveyor):
+    """With a level that rests on the runs that have ended, as if the others said nothing of how far runs go."""
+
+    def _finished_like(self, account: Account) -> tuple[Finished, ...]:
+        return tuple(Finished.of(self._ended(account), d) for d in DIMENSIONS)
+
+    def _lengths_like(self, account: Account) -> Lengths:
+        return Lengths(self._ended(account))
+
+    def _ended(self, account: Account) -> list[Run]:
+        return [run for run in self._forecaster.history.known(*self._kind(account)).runs() if run.ended]

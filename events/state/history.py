@@ -226,7 +226,7 @@ class History:
     def _touched(self, agent_type: str | None, model: str | None) -> list[Taught]:
         """The kind of these labels and the broader ones, made where they are new."""
         touched = []
-        for kind in _kinds(agent_type, model):
+        for kind in kinds_of(agent_type, model):
             # Put in again, it is the last one to be forgotten.
             taught = self._kinds.pop(kind) if kind in self._kinds else Taught()
             self._kinds[kind] = taught
@@ -237,7 +237,7 @@ class History:
 
     def known(self, agent_type: str | None, model: str | None) -> Known:
         """What is known for a run of these labels."""
-        found = [self._kinds.get(kind) for kind in _kinds(agent_type, model)]
+        found = [self._kinds.get(kind) for kind in kinds_of(agent_type, model)]
         return Known(tuple([taught for taught in found if taught is not None]))
 
     def kinds(self) -> Iterable[tuple[Kind, Taught]]:
@@ -270,7 +270,7 @@ def conformal(ordered: Sequence[float]) -> tuple[float, float]:
     return ordered[max(0, floor((n + 1) * out) - 1)], ordered[min(n, ceil((n + 1) * (1 - out))) - 1]
 
 
-def _kinds(agent_type: str | None, model: str | None) -> tuple[Kind, ...]:
+def kinds_of(agent_type: str | None, model: str | None) -> tuple[Kind, ...]:
     """Whom a run of these labels can learn from, the narrowest first, each once."""
     if model is not None:
         return ((agent_type, model), ALL) if agent_type is None else ((agent_type, model), (agent_type, None), ALL)
