@@ -27,17 +27,11 @@ from tallystick.demo.workload import Run
 from tallystick.events import catalog as e
 from tallystick.events.catalog import Strategy
 from tallystick.events.evolve.account_read_model import AccountReadModel
+from tallystick.events.messages.proposals import RecordRun
 
 _MS = dt.timedelta(milliseconds=1)
-_LEARNED = (
-    "agent",
-    "agent_type",
-    "model",
-    "steps",
-    "consumed",
-    "elapsed_ms",
-    "growth",
-    "exhausted",
+_LEARNED = frozenset(e.RunLearned.__struct_fields__) & frozenset(RecordRun.__struct_fields__) - frozenset(
+    e.Event.__struct_fields__
 )
 
 

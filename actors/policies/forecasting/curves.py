@@ -7,7 +7,7 @@ from tallystick.actors.policies.forecasting.final_usage import Finished
 from tallystick.actors.policies.forecasting.runs import Run
 from tallystick.config.amounts import DIMENSIONS
 from tallystick.events.state.accounts import Account
-from tallystick.events.state.history import History, Kind, kinds_of
+from tallystick.events.state.history import History, Kind
 
 
 class Curves:
@@ -21,8 +21,7 @@ class Curves:
         for name, run in runs.items():
             account = accounts.get(name)
             if account is not None:
-                for kind in kinds_of(account.agent_type, run.model):
-                    self._going.setdefault(kind, []).append((account, run))
+                self._going.setdefault((account.agent_type, run.model), []).append((account, run))
 
     def finished(self, kind: Kind) -> tuple[Finished, ...]:
         """What runs of a kind use in all, by dimension."""
