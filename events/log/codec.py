@@ -43,8 +43,9 @@ _decode_wire = msgspec.json.Decoder(_WIRE).decode
 _decode_any = msgspec.json.Decoder(_ANY).decode
 _decode_event = msgspec.json.Decoder[Any](reduce(or_, CATALOG)).decode
 
-_DIGEST_KEY: Final = b',"digest":"'
-_TAIL: Final = len(_DIGEST_KEY) + 64 + 2
+DIGEST_KEY: Final = b',"digest":"'
+TAIL: Final = len(DIGEST_KEY) + 64 + 2
+"""Bytes of a record from its digest on."""
 
 UPCASTERS: Final[dict[str, Callable[[dict[str, Any]], dict[str, Any]]]] = {}
 """Old stored name to the function that turns its fields into those of the next version, ``type`` included."""
@@ -203,8 +204,13 @@ def seal(
 ) -> tuple[bytes, bytes]:
     """The record of an event and its digest, chained to the digest ``before`` (32 bytes)."""
     body = record_body(event, asked, answered, peer, trace)
-    digest = hashlib.sha256(before + body)
-    return b"".join((body, _DIGEST_KEY, digest.hexdigest().encode(), b'"}')), digest.digest()
+    digest = hashlib.sha256(before + body).digest()
+    return with_digest(body, digest), digest
+
+
+def with_digest(body: bytes, digest: bytes) -> bytes:
+    """A record, from what it has up to its digest (32 bytes)."""
+    return b"".join((body, DIGEST_KEY, digest.hex().encode(), b'"}'))
 
 
 def record_body(
@@ -227,9 +233,9 @@ def unseal(record: bytes, before: bytes, position: int) -> bytes:
     Raises:
         BrokenChain: the record does not end in a digest, or its digest is not that of its content and predecessor.
     """
-    digest = hashlib.sha256(before + record[:-_TAIL])
-    if not record.endswith(b'%b%b"}' % (_DIGEST_KEY, digest.hexdigest().encode())):
-        if record[-_TAIL:-66] != _DIGEST_KEY:
+    digest = hashlib.sha256(before + record[:-TAIL])
+    if not record.endswith(b'%b%b"}' % (DIGEST_KEY, digest.hexdigest().encode())):
+        if record[-TAIL:-66] != DIGEST_KEY:
             raise BrokenChain(position, "the record does not end in a digest")
         raise BrokenChain(position, "the digest does not match the record and the one before it")
     return digest.digest()
