@@ -42,7 +42,7 @@ from tallystick.events.decide.spelling import misspelled_id, recorded_id
 from tallystick.events.decide.turn import Waited
 from tallystick.events.log.codec import encode_answer, encode_command
 from tallystick.events.log.sealing import Line, Sealed
-from tallystick.events.log.store import Store, StoreAway, StoreError
+from tallystick.events.log.store import Record, Store, StoreAway, StoreError
 from tallystick.events.messages import proposals as p
 from tallystick.events.messages.replies import Refusal, Reply
 from tallystick.events.state.calendar import NEVER
@@ -354,6 +354,7 @@ class Manager:
             pass
         lines, waiting, questions = self._lines, self._waiting, self._questions
         events = [line[0] for line in lines]
+        records: Sequence[Record] = ()
         if lines:
             try:
                 check_conserved(self.ledger, events)
