@@ -12,7 +12,7 @@ view ``log`` does. A row with any other topic is one record, as it is: so older 
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import reduce
 from typing import Final, NamedTuple
 
@@ -23,7 +23,7 @@ from tallystick.events.log.store_contract import Record
 SEGMENT: Final = "segment.v1"
 RECORDS_MAX: Final = 64
 """Of a row: to find one record, its whole row is read."""
-_BYTES_MAX: Final = 1024 * 1024
+BYTES_MAX: Final = 1024 * 1024
 """Of a row with several records."""
 _SEGMENTS: Final = "segment."
 _BETWEEN: Final = b",\n"
@@ -100,7 +100,7 @@ def rows_of(records: Sequence[Record]) -> list[Row]:
 
 
 def _rows(records: Sequence[Record]) -> Iterator[Row]:
-    if len(records) > 1 and sum(len(record.data) for record in records) > _BYTES_MAX:
+    if len(records) > 1 and sum(len(record.data) for record in records) > BYTES_MAX:
         half = len(records) // 2
         yield from _rows(records[:half])
         yield from _rows(records[half:])
@@ -139,10 +139,13 @@ def _is_plain(data: bytes) -> bool:
     return data.startswith(_HEAD) and has_digest(data) and len(data.translate(None, _CONTROLS)) == len(data)
 
 
-def packed(records: Sequence[bytes]) -> bytes:
-    """The bytes of a row: its records, of which only the first and the last have a digest."""
-    text = b"".join((b"[", _BETWEEN.join(records), b"]"))
-    for code in PHRASES if len(records) <= _FEW else _OFTEN:
+def packed(pieces: Sequence[bytes], looked_for: Collection[bytes] = _OFTEN) -> bytes:
+    """The bytes of a row: its records, of which only the first and the last have a digest.
+
+    Of a large row, only the phrases with the codes ``looked_for`` are replaced.
+    """
+    text = b"".join((b"[", _BETWEEN.join(pieces), b"]"))
+    for code in PHRASES if len(pieces) <= _FEW else looked_for:
         text = text.replace(PHRASES[code], code)
     return text
 
