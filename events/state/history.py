@@ -7,10 +7,14 @@ kinds where these are alike, and how wide the intervals of kinds without scores 
 (`widening`). The least recently taught kind is forgotten first.
 """
 
+from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Iterable, Sequence
-from math import ceil, floor
+from math import ceil, floor, sqrt
+from statistics import median
 from typing import Any, NamedTuple
+
+import msgspec
 
 from tallystick.config.amounts import DIMENSIONS, EDGE_NAMES
 from tallystick.events.catalog.event import Event
@@ -22,8 +26,9 @@ from tallystick.events.state.widening import Widening, needed
 
 KINDS_MAX = 32
 """So many kinds are remembered."""
-RUNS_MAX = 128
-"""Of each kind, the totals of so many last runs."""
+RUNS_MAX = 512
+"""Of each kind, the totals of so many last runs: the runs that end next to each other are alike, short ones where many
+have begun together, so that few of them would not say what runs of a kind use."""
 SCORES_MAX = 100
 """Of each kind, dimension and stage, so many last scores."""
 RUNS_MIN = 3
@@ -31,10 +36,13 @@ RUNS_MIN = 3
 SCORES_MIN = 20
 """A stage with fewer scores cannot speak for itself: of 20 errors, an 80 % interval leaves two out on each side."""
 COVERAGE = 0.80
+SIGNS_MIN = 3.0
+"""By so many standard deviations more forecasts must be late than early, or the other way, until that is no chance."""
 HIT = 0.10
 """A forecast that is off by at most this share of what happened is a hit."""
-COST_ON_TOKENS, DRIFT = 3, 4
-"""The priors beside those of the three dimensions: a step's cost against its tokens, and how tokens grow by step."""
+COST_ON_TOKENS, DRIFT, LATER_COST = 3, 4, 5
+"""The priors beside those of the three dimensions: a step's cost against its tokens, how tokens grow by step, and the
+cost against the tokens without the first steps."""
 
 Kind = tuple[str | None, str | None]
 """Agent type and model, None where it is not known."""
@@ -43,17 +51,24 @@ _BORROWED_MAX = 512
 
 
 class Run(NamedTuple):
-    """What one finished run used: steps, tokens, milliseconds, nano-dollars; and how long it lasted."""
+    """What one finished run used: steps, tokens, milliseconds, nano-dollars; and how long it lasted.
+
+    ``ended``: 1 where it ended by itself, 0 where it was cut short, so that it would have used more.
+    """
 
     steps: int
     tokens: int
     time_ms: int
     cost_nanos: int
     elapsed_ms: int
+    ended: int = 1
 
 
 class Score(NamedTuple):
-    """One forecast and the truth. ``left`` is how many steps were still to come, of those that were forecast."""
+    """One forecast and the truth. ``left`` is how many steps were still to come, of those that were forecast.
+
+    It is of the forecast as it was before earlier scores recentred it: the recentring must not chase itself.
+    """
 
     left: float
     hit: bool
@@ -65,11 +80,12 @@ class Errors(NamedTuple):
     """How good the forecasts of one stage have been: shares of ``scored`` ones.
 
     80 % of the forecasts, as good ones and bad ones come, had between ``low`` and ``high`` of the steps still to come
-    that they forecast.
+    that they forecast, and half of them more than ``centre``, which is 1 where chance may explain that it is not.
     """
 
     scored: int
     low: float
+    centre: float
     high: float
     hits: float
     baseline_hits: float
@@ -93,10 +109,12 @@ class Scores:
     def errors(self) -> Errors:
         if self._errors is None:
             ring, n = self.ring, len(self.ring)
-            low, high = conformal(sorted(score.left for score in ring))
+            ordered = sorted(score.left for score in ring)
+            low, high = conformal(ordered)
             self._errors = Errors(
                 n,
                 low,
+                off_centre(ordered),
                 high,
                 sum(score.hit for score in ring) / n,
                 sum(score.baseline_hit for score in ring) / n,
@@ -108,14 +126,14 @@ class Scores:
 class Taught:
     """All that is known of one kind."""
 
-    __slots__ = ("pace_ms", "priors", "runs", "scores", "widening")
+    __slots__ = ("_elapsed_ms", "_steps", "ended", "priors", "runs", "scores", "widening")
 
     def __init__(self) -> None:
-        self.priors = tuple(Prior() for _ in range(5))
-        self.runs: deque[Run] = deque(maxlen=RUNS_MAX)
+        self.priors = tuple(Prior() for _ in range(6))
+        self.runs: deque[Run] = deque()
         self.scores: dict[tuple[int, int], Scores] = {}
-        self.pace_ms = 0.0
-        """How long a step took, in the remembered runs."""
+        self.ended = self._steps = self._elapsed_ms = 0
+        """Of the remembered runs, how many ended by themselves, all their steps, and how long they lasted."""
         self.widening = [0.0, 0.0, 0.0]
         """By dimension, what this kind's intervals need beyond those of all kinds (see `Widening`)."""
 
@@ -124,24 +142,36 @@ class Taught:
         """Whether its own runs tell how usage grows."""
         return self.priors[0].weight >= RUNS_MIN
 
-    def learn(self, run: Run, growth: Growth, ended: bool) -> None:
-        """Take in a run; one that was cut short teaches how usage grows, and not what a run uses in all."""
+    def learn(self, run: Run, growth: Growth) -> None:
+        """Take in a run. One that was cut short teaches how usage grows, and that runs may use more than it has."""
         for d in DIMENSIONS:
             self.priors[d].learn(growth.on_steps(d))
         self.priors[COST_ON_TOKENS].learn(growth.cost_on_tokens())
         self.priors[DRIFT].learn(growth.drift())
-        if ended:
-            self.runs.append(run)
-            self._set_pace()
+        self.priors[LATER_COST].learn(growth.later_cost_on_tokens())
+        self._remember(run)
 
-    def _set_pace(self) -> None:
-        self.pace_ms = sum(run.elapsed_ms for run in self.runs) / max(1, sum(run.steps for run in self.runs))
+    def _remember(self, run: Run) -> None:
+        self.runs.append(run)
+        self._count(run, 1)
+        if len(self.runs) > RUNS_MAX:
+            self._count(self.runs.popleft(), -1)
+
+    def _count(self, run: Run, sign: int) -> None:
+        self.ended += sign * run.ended
+        self._steps += sign * run.steps
+        self._elapsed_ms += sign * run.elapsed_ms
+
+    @property
+    def pace_ms(self) -> float:
+        """How long a step took, in the remembered runs."""
+        return self._elapsed_ms / max(1, self._steps)
 
     def score(self, d: int, actual: float, forecast: Outcome) -> None:
         scores = self.scores.get((d, forecast.stage))
         if scores is None:
             scores = self.scores[d, forecast.stage] = Scores()
-        ahead = forecast.predicted - forecast.step
+        ahead = (forecast.predicted if forecast.raw is None else forecast.raw) - forecast.step
         scores.add(
             Score(
                 (actual - forecast.step) / ahead if ahead > 0 else 1.0,
@@ -164,14 +194,14 @@ class Taught:
         priors, runs, scores, widening = dumped
         taught = cls()
         taught.priors = tuple(Prior.load(prior) for prior in priors)
-        taught.runs.extend(Run(*run) for run in runs)
-        taught._set_pace()
+        for run in runs:
+            taught._remember(Run(*run))
         taught.scores = {(d, stage): Scores(Score(*score) for score in ring) for d, stage, ring in scores}
         taught.widening = [float(more) for more in widening]
         return taught
 
 
-class Known(NamedTuple):
+class Known(msgspec.Struct, frozen=True, gc=False):
     """What is known for a run of certain labels: of its own kind, and what of others is worth asking."""
 
     own: Taught | None
@@ -198,12 +228,12 @@ class Known(NamedTuple):
         return self.history.widening.of(self.own, d, len(self.history) - (self.own is not None))
 
     def runs(self) -> Iterable[Run]:
-        """The last finished runs of this kind, oldest first."""
-        return () if self.own is None or len(self.own.runs) < RUNS_MIN else self.own.runs
+        """The last finished runs of this kind, oldest first, also those that were cut short."""
+        return () if self.own is None or self.own.ended < RUNS_MIN else self.own.runs
 
     def pace_ms(self) -> float | None:
         """How long a step of this kind takes; None without history."""
-        return None if self.own is None or len(self.own.runs) < RUNS_MIN else self.own.pace_ms
+        return None if self.own is None or self.own.ended < RUNS_MIN else self.own.pace_ms
 
 
 class History:
@@ -222,9 +252,9 @@ class History:
         """Take in a `RunLearned` or a `ForecastScored`; other events teach nothing."""
         match event:
             case RunLearned():
-                growth = Growth.of(event.growth)
-                run = Run(event.steps, *money(event.consumed.triple), event.elapsed_ms)
-                self._touched((event.agent_type, event.model)).learn(run, growth, not event.exhausted)
+                growth = Growth.of(event.growth, event.head)
+                run = Run(event.steps, *money(event.consumed.triple), event.elapsed_ms, int(not event.exhausted))
+                self._touched((event.agent_type, event.model)).learn(run, growth)
                 self._borrowed.clear()
             case ForecastScored():
                 d = EDGE_NAMES.index(event.dimension)
@@ -309,3 +339,14 @@ def conformal(ordered: Sequence[float]) -> tuple[float, float]:
     """
     n, out = len(ordered), (1 - COVERAGE) / 2
     return ordered[max(0, floor((n + 1) * out) - 1)], ordered[min(n, ceil((n + 1) * (1 - out))) - 1]
+
+
+def off_centre(ordered: Sequence[float]) -> float:
+    """The median of past ratios of what came to what was forecast, in ascending order; 1 where chance may explain it.
+
+    The sign test: of n ratios, half lie above 1 give or take √n / 2, if forecasts are as often early as late.
+    """
+    above, below = len(ordered) - bisect_right(ordered, 1.0), bisect_left(ordered, 1.0)
+    if abs(above - below) < SIGNS_MIN * sqrt(above + below):
+        return 1.0
+    return median(ordered)

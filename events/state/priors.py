@@ -10,7 +10,9 @@ forgotten slowly.
 
 from collections.abc import Sequence
 from math import inf
-from typing import NamedTuple
+
+import msgspec
+from msgspec.structs import astuple
 
 from tallystick.events.state.growth import Moments
 
@@ -22,7 +24,7 @@ _TINY = 1e-9
 """What counts as nothing beside the size of the numbers at hand; keeps matrices invertible."""
 
 
-class Line(NamedTuple):
+class Line(msgspec.Struct, frozen=True, gc=False):
     """A Gaussian of a line ``level + growth × x``, and the variance of the noise about it."""
 
     level: float
@@ -39,10 +41,11 @@ def updated(line: Line, seen: Moments) -> Line:
     With X'X = G and X'y = h: covariance P = C (I + G C / s)⁻¹, mean m + P (h - G m) / s. This form needs no inverse of
     C and stays true where the prior is certain (Bishop: Pattern Recognition and Machine Learning, 3.3).
     """
-    n, x, y, xx, xy, _ = seen
-    level, growth, c0, c1, c2, s = line
+    n = seen.n
     if n <= 0:
         return line
+    x, y, xx, xy = seen.x, seen.y, seen.xx, seen.xy
+    level, growth, c0, c1, c2, s = line.level, line.growth, line.level_var, line.covar, line.growth_var, line.noise
     # X'X = n (1, x; x, xx + x²), and what of X'y the prior's line does not explain.
     gap = y - level - growth * x
     g1, g2 = n * x, n * (xx + x * x)
@@ -128,7 +131,7 @@ def _alone(seen: Moments) -> Line:
 
 def _residual(run: Line, seen: Moments) -> float:
     """The expected sum of squared distances of a run's points from its line, of which only ``run`` is known."""
-    n, x, y, xx, xy, yy = seen
+    n, x, y, xx, xy, yy = seen.n, seen.x, seen.y, seen.xx, seen.xy, seen.yy
     gap = y - run.level - run.growth * x
     about = yy - 2 * run.growth * xy + run.growth * run.growth * xx
     unknown = run.level_var + 2 * x * run.covar + (xx + x * x) * run.growth_var
@@ -161,7 +164,7 @@ def between(kinds: Sequence[Prior]) -> Line | None:
     if max(far_in_level, far_in_growth) > count - 1:
         return None
     share = (1 + 1 / count) / (count - 1)
-    within = [sum(column) / count for column in zip(*(kind.line[2:] for kind in kinds), strict=True)]
+    within = [sum(column) / count for column in zip(*(astuple(kind.line)[2:] for kind in kinds), strict=True)]
     return Line(level, growth, within[0] + aa * share, within[1] + ab * share, within[2] + bb * share, within[3])
 
 

@@ -4,6 +4,7 @@ import json
 import random
 from statistics import variance
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,12 +17,14 @@ from tallystick.events.state.history import (
     COST_ON_TOKENS,
     DRIFT,
     KINDS_MAX,
+    LATER_COST,
     RUNS_MAX,
     RUNS_MIN,
     SCORES_MAX,
     SCORES_MIN,
     History,
     conformal,
+    off_centre,
 )
 from tallystick.events.state.money import Money
 
@@ -41,6 +44,7 @@ def run(
         consumed=Amounts(tokens, time_ms, cost),
         elapsed_ms=elapsed_ms,
         growth=Growth.read(kept).numbers(),
+        head=Growth.read(kept).head_numbers(),
     )
 
 
@@ -52,17 +56,11 @@ def score(
     stage: int = 5,
     baseline: float = 99.0,
     agent_type: str = "qa",
+    raw: float | None = None,
     widened: float | None = None,
 ) -> e.ForecastScored:
-    forecast = Outcome(
-        stage=stage,
-        step=step,
-        predicted=predicted,
-        low=step,
-        high=predicted * 1.05,
-        baseline=baseline,
-        widened=widened,
-    )
+    ends = {"low": step, "high": predicted * 1.05}
+    forecast = Outcome(stage=stage, step=step, predicted=predicted, **ends, baseline=baseline, raw=raw, widened=widened)
     return e.ForecastScored(
         agent="ann", agent_type=agent_type, model="m", dimension="tokens", actual=actual, forecasts=[forecast]
     )
@@ -121,6 +119,18 @@ def test_cost_by_tokens_and_drift_are_learnt_too() -> None:
     assert drift is not None
     assert price.growth == pytest.approx(3, rel=0.01)
     assert drift.level == pytest.approx(200, rel=0.01)
+
+
+def test_the_cost_of_later_steps_is_learnt_without_that_of_the_first_ones() -> None:
+    steps = [(20_000, 0, 900_000)] * 3 + [(1_000 + 200 * i, 0, 3 * (1_000 + 200 * i)) for i in range(20)]
+    runs = [run(steps)] * 5
+    line = taught(*runs).known("qa", "m").line(LATER_COST)
+    assert line is not None
+    assert line.growth == pytest.approx(3, rel=0.01)
+    older = [msgspec.structs.replace(one, head=[]) for one in runs]
+    known = taught(*older).known("qa", "m")
+    assert known.line(LATER_COST) is None, "a log from before they were kept"
+    assert known.line(COST_ON_TOKENS) is not None
 
 
 # --- kinds that were never seen ---------------------------------------------------------------------------------------
@@ -270,6 +280,32 @@ def test_an_interval_is_of_the_steps_that_were_still_to_come() -> None:
     assert errors.high == pytest.approx(1.3)
 
 
+@pytest.mark.parametrize(("late", "early", "centre"), [(30, 10, 1.2), (10, 30, 0.9), (25, 15, 1.0), (20, 20, 1.0)])
+def test_forecasts_that_are_early_more_often_than_chance_allows_are_put_in_the_middle(
+    late: int, early: int, centre: float
+) -> None:
+    """Of 40 forecasts that are off at random, 20 give or take 3.2 are early; 30 are three times as far off."""
+    scores = [score(22.0, 20.0)] * late + [score(19.0, 20.0)] * early
+    errors = taught(*scores).known("qa", "m").errors(TOKENS, 5)
+    assert errors is not None
+    assert errors.centre == pytest.approx(centre)
+
+
+def test_what_was_right_to_the_step_is_neither_early_nor_late() -> None:
+    assert off_centre([1.0] * 90 + [1.5] * 8) == 1.0
+    assert off_centre([1.5] * 9) == 1.5
+    assert off_centre([1.5] * 8) == 1.0
+
+
+def test_a_forecast_is_scored_as_it_was_before_it_was_put_in_the_middle() -> None:
+    """Else the recentred forecasts would look right, nothing would be recentred any more, and so on in turns."""
+    history = taught(*[score(22.0, 22.0, raw=20.0)] * SCORES_MAX)
+    errors = history.known("qa", "m").errors(TOKENS, 5)
+    assert errors is not None
+    assert errors.centre == errors.low == errors.high == pytest.approx(1.2)
+    assert errors.hits == errors.inside == 1, "confidence is about what was shown"
+
+
 def test_a_forecast_that_nothing_is_left_is_scored_without_dividing_by_it() -> None:
     errors = taught(*[score(10.0, 10.0)] * SCORES_MIN).known("qa", "m").errors(TOKENS, 5)
     assert errors is not None
@@ -306,6 +342,25 @@ def test_memory_is_bounded_however_much_was_learnt() -> None:
         assert all(len(scores.ring) == SCORES_MAX for scores in kind.scores.values())
 
 
+def test_a_run_that_was_cut_short_is_kept_as_such() -> None:
+    cut = msgspec.structs.replace(run([(5, 5, 5)] * 3), exhausted=True)
+    history = taught(*[run([(1, 1, 1)] * 3)] * RUNS_MIN, cut)
+    assert [one.ended for one in history.known("qa", "m").runs()] == [1, 1, 1, 0]
+
+
+def test_runs_that_were_cut_short_do_not_make_a_kind_known() -> None:
+    cut = msgspec.structs.replace(run([(5, 5, 5)] * 3), exhausted=True)
+    history = taught(*[run([(1, 1, 1)] * 3)] * (RUNS_MIN - 1), *[cut] * 50)
+    assert list(history.known("qa", "m").runs()) == []
+    assert history.known("qa", "m").pace_ms() is None
+
+
+def test_what_is_forgotten_counts_no_more() -> None:
+    slow = run([(1, 0, 0)] * 10, elapsed_ms=40_000)
+    quick = run([(1, 0, 0)] * 10, elapsed_ms=10_000)
+    assert taught(*[slow] * 9, *[quick] * RUNS_MAX).known("qa", "m").pace_ms() == 1_000
+
+
 def test_a_history_that_is_loaded_again_goes_on_like_the_one_that_was_dumped() -> None:
     rng = random.Random(2)
     history = taught(
@@ -340,6 +395,6 @@ def test_whatever_the_runs_used_the_prior_is_finite_and_no_variance_negative(run
     for _, kind in history.kinds():
         for prior in kind.priors:
             line = prior.line
-            assert all(abs(number) < 1e60 for number in line), line
+            assert all(abs(number) < 1e60 for number in msgspec.structs.astuple(line)), line
             assert min(line.level_var, line.growth_var, line.noise) >= 0
             assert line.covar**2 <= line.level_var * line.growth_var * (1 + 1e-6) + 1e-300

@@ -7,9 +7,9 @@ from typing import Final
 
 import msgspec
 
-from tallystick.actors.policies.forecasting.completion import HOPE, Lengths
+from tallystick.actors.policies.forecasting.completion import HOPE
 from tallystick.actors.policies.forecasting.exhaustion import Exhaustion
-from tallystick.actors.policies.forecasting.final_usage import Finished, finished_of
+from tallystick.actors.policies.forecasting.final_usage import Finished
 from tallystick.actors.policies.forecasting.forecaster import Forecaster, own_use
 from tallystick.actors.policies.forecasting.growth_forecast import Course
 from tallystick.actors.policies.rebalancing.fair_level import FairLevel
@@ -19,13 +19,12 @@ from tallystick.config.amounts import AMOUNT_MAX, DIMENSIONS, Triple
 from tallystick.config.settings import Config
 from tallystick.events.state.accounts import POOL, Account
 from tallystick.events.state.growth import Growth
+from tallystick.events.state.history import Kind
 from tallystick.events.state.money import Money
 
 HORIZONS: Final = 1.1
 """A budget is filled up so that it lasts so many times the warning's time. More leaves much unused when runs end, less
 lets agents be stopped without a warning; between 0.75 and 2 the runs that were studied finished all alike."""
-_NOT_REPORTED: Final = ""
-"""The model of an agent that has not reported; no model has this name."""
 
 
 class Survey(msgspec.Struct, frozen=True):
@@ -46,7 +45,7 @@ class Surveyor:
         self._forecaster = forecaster
         self._figures = figures
         self._config = config
-        self._finished: dict[tuple[str | None, str | None], tuple[Finished, ...]] = {}
+        self._curves = forecaster.curves_now()
         self._levels: dict[tuple[str, int], float] = {}
         self._shares: dict[int, dict[str, list[Account]]] = {}
 
@@ -123,15 +122,13 @@ class Surveyor:
         return int(own / idle_below) if idle_below else AMOUNT_MAX
 
     def _finished_like(self, account: Account) -> tuple[Finished, ...]:
+        return self._curves.finished(self._kind(account))
+
+    def _kind(self, account: Account) -> Kind:
         run = self._forecaster.runs.get(account.id)
-        model = _NOT_REPORTED if run is None else run.model
-        found = self._finished.get((account.agent_type, model))
-        if found is None:
-            history = self._forecaster.history
-            known = history.expected(account.agent_type) if run is None else history.known(account.agent_type, model)
-            runs = tuple(known.runs())
-            found = self._finished[account.agent_type, model] = tuple(finished_of(runs, d) for d in DIMENSIONS)
-        return found
+        if run is None:
+            return self._forecaster.history.expected(account.agent_type).kind
+        return account.agent_type, run.model
 
     # --- what is fair -------------------------------------------------------------------------------------------------
 
@@ -150,10 +147,9 @@ class Surveyor:
         own, mark = own_use(account, d)
         run = self._forecaster.runs[account.id]
         course = self._forecaster.growth_by_dimension(account, run)[d]
-        if course is not None:
-            lengths = Lengths(self._forecaster.known(account, run).runs())
-            if lengths.chance(course, level - own, run.steps) < HOPE:
-                return 0
+        lengths = self._curves.lengths(self._kind(account))
+        if course is not None and lengths.chance(course, level - own, run.steps) < HOPE:
+            return 0
         return max(0, int(level) - mark)
 
     def _level(self, source: str, d: int) -> float:
