@@ -120,7 +120,7 @@ def played(history: History, kind: Kind, case: Case, number: int = 0) -> Iterato
 
 def _outcome(one: Exhaustion) -> Outcome:
     p = one.prediction()
-    return Outcome(p.stage, p.step, p.predicted, p.low, p.high, p.baseline, p.widened)
+    return Outcome(p.stage, p.step, p.predicted, p.low, p.high, p.baseline, p.raw, p.widened)
 
 
 def _seen(kind: Kind, number: int, one: Exhaustion, actual: float) -> Seen:

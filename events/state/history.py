@@ -225,7 +225,7 @@ class Known(msgspec.Struct, frozen=True, gc=False):
 
     def widening(self, d: int) -> float:
         """By which power an interval that no past errors shape is to be widened."""
-        return self.history.widening.of(self.own, d, len(self.history) - (self.own is not None))
+        return self.history.widening.of(self.own, d, self.history.count - (self.own is not None))
 
     def runs(self) -> Iterable[Run]:
         """The last finished runs of this kind, oldest first, also those that were cut short."""
@@ -244,7 +244,8 @@ class History:
         self._borrowed: dict[tuple[Kind, int], Line | None] = {}
         self.widening = Widening()
 
-    def __len__(self) -> int:
+    @property
+    def count(self) -> int:
         """How many kinds are known."""
         return len(self._kinds)
 
@@ -261,7 +262,7 @@ class History:
                 taught = self._touched((event.agent_type, event.model))
                 for forecast in event.forecasts:
                     taught.score(d, event.actual, forecast)
-                    self.widening.learn(taught, d, needed(forecast, event.actual), len(self) - 1)
+                    self.widening.learn(taught, d, needed(forecast, event.actual), self.count - 1)
 
     def _touched(self, kind: Kind) -> Taught:
         """What is known of a kind, made where it is new."""
