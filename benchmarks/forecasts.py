@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from statistics import fmean, median
 from typing import NamedTuple
 
-from benchmarks import cache_reads, days, final_usage, first_steps
+from benchmarks import cache_reads, days, final_usage, first_steps, pools
 from benchmarks.cases import DECILES, LABELS, Case, Point, Task, case_of, folds, known, services, share
 from benchmarks.data import found
 from benchmarks.result import Result
@@ -218,7 +218,7 @@ def results(say: Callable[[str], None]) -> Iterator[Result]:
                 in_time = fmean(t.in_time for t in made)
                 yield Result(f"{name}.seconds.coverage", 100 * in_time, "% held", "all", in_time)
             yield from final_usage.single(cases, d, name)
-        yield from final_usage.pools(cases, COST, f"forecast.{EDGE_NAMES[COST]}")
+        yield from pools.results(cases)
         yield from first_steps.results(cases)
         yield from cache_reads.results(runs)
         yield from speed(cases)

@@ -17,7 +17,8 @@ class Prediction(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     ``mark`` is the consumption, in internal units, at which it is used up. ``predicted``, the ends of the 80 % interval
     ``low`` and ``high``, and the average rate's ``baseline`` are steps, counted from the agent's first report.
     ``stage`` is the decile of the mark that was consumed, 0 to 9. ``raw`` is what was predicted before past forecasts
-    of that stage recentred it; None where they did not.
+    of that stage recentred it; None where they did not. ``widened`` is the power to which the ends of an interval were
+    raised that past errors of its kind did not make; None where they did.
     """
 
     dimension: str
@@ -31,6 +32,7 @@ class Prediction(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     confidence: float | None
     method: str
     raw: float | None = None
+    widened: float | None = None
 
 
 class Outcome(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -43,6 +45,7 @@ class Outcome(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     high: float
     baseline: float
     raw: float | None = None
+    widened: float | None = None
 
 
 OPEN_MAX = 120

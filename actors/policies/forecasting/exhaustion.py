@@ -4,7 +4,7 @@ import msgspec
 
 from tallystick.actors.policies.forecasting.final_usage import Finished
 from tallystick.actors.policies.forecasting.growth_forecast import Z_80, Course
-from tallystick.actors.policies.forecasting.intervals import Range
+from tallystick.actors.policies.forecasting.intervals import Range, raised
 from tallystick.config.amounts import EDGE_NAMES
 from tallystick.events.catalog.forecasts import Prediction
 from tallystick.events.state.history import Known
@@ -13,7 +13,8 @@ from tallystick.events.state.history import Known
 class Exhaustion(msgspec.Struct, frozen=True, gc=False):
     """``own`` was used, ``mark`` is where the budget is used up, after ``steps`` steps. All later figures in steps.
 
-    ``predicted``, ``low``, ``high`` and ``baseline`` count from the first step; ``confidence`` is None where unknown.
+    ``predicted``, ``low``, ``high`` and ``baseline`` count from the first step; ``confidence`` is None where unknown,
+    and ``widened`` where the kind's own past errors made the interval.
     """
 
     dimension: int
@@ -27,6 +28,7 @@ class Exhaustion(msgspec.Struct, frozen=True, gc=False):
     confidence: float | None
     raw: float | None
     """What was predicted before past forecasts recentred it; None where they did not."""
+    widened: float | None
     course: Course
     learnt: bool
     """Earlier runs are behind it; without, the interval says little, and the estimate is all there is."""
@@ -54,6 +56,7 @@ class Exhaustion(msgspec.Struct, frozen=True, gc=False):
             confidence=None if self.confidence is None else round(self.confidence, 4),
             method=self.course.method,
             raw=None if self.raw is None else _short(self.raw),
+            widened=None if self.widened is None else round(self.widened, 4),
         )
 
 
@@ -76,21 +79,23 @@ def total(finished: Finished, own: int) -> tuple[int, int, int] | None:
 def foresee(course: Course, known: Known, d: int, own: int, mark: int, steps: float) -> Exhaustion:
     """When a budget that is not used up will be, if usage takes this course.
 
-    The interval is what past errors at this stage say, and they put the forecast in their middle where it was early or
-    late by more than chance; where too few are known, the interval is the course's own spread.
+    The interval is what past errors of the kind at this stage say, and they put the forecast in their middle where it
+    was early or late by more than chance; where too few are known, what the course's own spread does, as wide as it had
+    to be for other new kinds.
     """
     left, raw = course.steps_until(mark - own), None
     errors = known.errors(d, stage_of(own, mark))
     if errors is None:
         apart = Z_80 * course.spread(left)
         low = left - apart if 2 * apart < left else course.steps_at_least(mark - own, left)
-        high, confidence = left + apart, None
+        confidence, widened = None, known.widening(d)
+        low, high = raised(left, low, left + apart, widened)
     else:
-        centre, confidence = errors.centre, errors.hits
+        centre, confidence, widened = errors.centre, errors.hits, None
         low, high = left * min(centre, errors.low), left * max(centre, errors.high)
         if centre != 1.0:
             left, raw = left * centre, steps + left
     baseline = steps * mark / own if own else steps + left
     predicted, learnt = steps + left, errors is not None or known.line(d) is not None
     low, high = steps + low, steps + high
-    return Exhaustion(d, own, mark, steps, predicted, low, high, baseline, confidence, raw, course, learnt)
+    return Exhaustion(d, own, mark, steps, predicted, low, high, baseline, confidence, raw, widened, course, learnt)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from tallystick.actors.policies.forecasting.anomalies import LOOP_STEPS, Found, loop, outlier
+from tallystick.actors.policies.forecasting.curves import Curves
 from tallystick.actors.policies.forecasting.exhaustion import Exhaustion, foresee, stage_of
 from tallystick.actors.policies.forecasting.growth_forecast import Course, growth_by_dimension
 from tallystick.actors.policies.forecasting.runs import Run, runs_of
@@ -37,6 +38,9 @@ class Forecaster:
         self._accounts = accounts
         self._begun_at = ledger.position
         self._shown = 0
+        self._curves: Curves | None = None
+        self._steps_since = 0
+        """Reports since the last look at all open runs."""
         self._before: dict[str, bytes] = {}
         """Of the agents that reported in the batch at hand, their growth before the newest step."""
 
@@ -60,6 +64,7 @@ class Forecaster:
             # Under the name that the account keeps: every event brings a string of its own.
             run = self.runs[account.id] = Run(event.at)
         self._before[event.agent] = run.growth
+        self._steps_since += 1
         run.step(event)
         used, passed = (event.tokens, event.time_ms, event.cost_nanos), False
         commands: list[c.Command] = []
@@ -126,7 +131,24 @@ class Forecaster:
 
     def known(self, account: Account, run: Run | None) -> Known:
         """What earlier runs taught of an agent's."""
-        return self.history.known(account.agent_type, None if run is None else run.model)
+        if run is None:
+            return self.history.expected(account.agent_type)
+        return self.history.known(account.agent_type, run.model)
+
+    def curves(self) -> Curves:
+        """How far runs go, as of the last look at all open ones, or as of now where each has reported about once since.
+
+        So a report pays for the look at one run, however many there are.
+        """
+        if self._curves is None or self._steps_since >= len(self.runs):
+            return self.curves_now()
+        return self._curves
+
+    def curves_now(self) -> Curves:
+        """How far runs go, as of now."""
+        self._steps_since = 0
+        self._curves = Curves(self.history, self._accounts, self.runs)
+        return self._curves
 
     def exhaustions(self, account: Account) -> list[Exhaustion]:
         """The forecast for each limited dimension of which something is left, as of the last report."""
@@ -221,6 +243,7 @@ def _outcome(one: Prediction) -> Outcome:
         high=one.high,
         baseline=one.baseline,
         raw=one.raw,
+        widened=one.widened,
     )
 
 
