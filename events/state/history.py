@@ -214,8 +214,13 @@ class Known(msgspec.Struct, frozen=True, gc=False):
         A kind with too few runs borrows that of other kinds, where these are alike.
         """
         own = self.own
-        if own is not None and own.priors[prior].weight >= RUNS_MIN:
-            return own.priors[prior].line
+        if own is not None:
+            if own.priors[prior].weight >= RUNS_MIN:
+                return own.priors[prior].line
+            if prior == LATER_COST and own.has_own:
+                # Its runs ended within the first steps, or are from before these were kept: what other kinds' later
+                # steps cost is no reason to pass over what its own ones do.
+                return None
         return self.history.borrowed(self.kind, prior)
 
     def errors(self, d: int, stage: int) -> Errors | None:
