@@ -41,7 +41,7 @@ from tallystick.events.decide.spelling import misspelled_id, recorded_id
 from tallystick.events.decide.turn import Waited
 from tallystick.events.log.codec import encode_answer, encode_command
 from tallystick.events.log.sealing import Line, Sealed
-from tallystick.events.log.store import Record, Store, StoreAway, StoreError
+from tallystick.events.log.store import Store, StoreAway, StoreError
 from tallystick.events.messages import proposals as p
 from tallystick.events.messages.replies import Refusal, Reply
 from tallystick.events.state.calendar import NEVER
