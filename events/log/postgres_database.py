@@ -18,6 +18,7 @@ from tallystick.events.log.postgres_following import Notifier
 from tallystick.events.log.postgres_lease import Renewals
 from tallystick.events.log.postgres_place import PostgresPlace
 from tallystick.events.log.postgres_tables import BROKEN, CONNECT_SECONDS, Connection, connect, options_of
+from tallystick.events.log.postgres_together import Together
 
 READERS: Final = 4
 WRITERS: Final = 32
@@ -35,6 +36,7 @@ class Database:
         self.users = 0
         self.renewals = Renewals(place)
         self.notifier = Notifier(place)
+        self.together = Together(self.writing)
         self._reading: ConnectionPool[Connection] = ConnectionPool(
             place.database,
             kwargs=options_of(place),

@@ -6,7 +6,6 @@ from typing import Any, Final, LiteralString
 
 import psycopg
 
-from tallystick.events.log.postgres_database import Database
 from tallystick.events.log.postgres_place import PostgresPlace
 from tallystick.events.log.postgres_tables import Connection, unread, unwritten
 from tallystick.events.log.store_contract import PAGE
@@ -22,14 +21,17 @@ ADDED: Final = (
 """What puts entries into the index, of a writer whose place is ``mine``."""
 _ADD = f"WITH mine AS (SELECT %s::text AS fleet) {ADDED}"
 
+Reading = Callable[[], AbstractContextManager["psycopg.Cursor[tuple[Any, ...]]"]]
+"""Lends a cursor for one statement that reads."""
+
 
 class PostgresSources:
     """See `store_contract.SourceIndex`. ``fenced`` gives a transaction in which the writer's place is ours."""
 
     def __init__(
-        self, database: Database, place: PostgresPlace, fenced: Callable[[], AbstractContextManager[Connection]]
+        self, reading: Reading, place: PostgresPlace, fenced: Callable[[], AbstractContextManager[Connection]]
     ) -> None:
-        self._database, self._place, self._fenced = database, place, fenced
+        self._reading, self._place, self._fenced = reading, place, fenced
 
     def find(self, source: str) -> int | None:
         found = self._read(_FIND, source)
@@ -59,7 +61,7 @@ class PostgresSources:
 
     def _read(self, statement: LiteralString, source: str, *more: int) -> list[Any]:
         try:
-            with self._database.reading() as cursor:
+            with self._reading() as cursor:
                 return cursor.execute(statement, (self._place.fleet, source, *more)).fetchall()
         except psycopg.Error as error:
             raise unread(self._place.named, error) from error

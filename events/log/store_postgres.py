@@ -40,6 +40,7 @@ from tallystick.events.log.postgres_tables import (
     unwritten,
     why,
 )
+from tallystick.events.log.postgres_together import RETRIED
 from tallystick.events.log.sealing import rows_behind
 from tallystick.events.log.store_contract import (
     PAGE,
@@ -52,7 +53,6 @@ from tallystick.events.log.store_contract import (
 from tallystick.events.log.store_segments import OpenedRow, Row
 
 _AGAIN_SECONDS: Final = 0.2
-_RETRIED: Final = (errors.SerializationFailure, errors.DeadlockDetected)
 _FULL: Final = (errors.DiskFull, errors.OutOfMemory, errors.InsufficientPrivilege)
 """What the server refuses, though it is there: to try again would not help."""
 
@@ -67,7 +67,7 @@ class PostgresStore:
         self._process = os.getpid()
         self._opened = OpenedRow()
         self._database = shared(self._place)
-        self.sources = PostgresSources(self._database, self._place, self._fenced)
+        self.sources = PostgresSources(self._database.reading, self._place, self._fenced)
         self._lease: Lease | None = None
         self.written = 0
         """The newest position that was written by this one; 0 before it has written."""
@@ -97,10 +97,11 @@ class PostgresStore:
         lease, broken = self._own_lease(), False
         while True:
             try:
-                with self._database.writing() as connection:
-                    (write_again if broken else write)(connection, lease, self.named, batch, sources)
+                if broken or sources or not self._database.together.write(lease, self.named, batch):
+                    with self._database.writing() as connection:
+                        (write_again if broken else write)(connection, lease, self.named, batch, sources)
                 break
-            except (*BROKEN, *_RETRIED) as error:
+            except (*BROKEN, *RETRIED) as error:
                 if isinstance(error, _FULL):
                     raise StoreError(f"{self.named} could not be written: {why(error)}") from error
                 broken = True
