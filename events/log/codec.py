@@ -220,11 +220,13 @@ def record_body(
     body = _encode(event)[:-1]
     if asked is None or answered is None:
         return body
-    if not (peer or trace):
-        return b"".join((body, b',"command":', asked, b',"reply":', answered))
+    return b"".join((body, b',"command":', asked, b',"reply":', answered, origin_body(peer, trace)))
+
+
+def origin_body(peer: bytes | None, trace: str | None) -> bytes:
+    """What a record says of where its command came from."""
     by = b',"peer":' + peer if peer else b""
-    within = b',"trace":' + _encode(trace) if trace else b""
-    return b"".join((body, b',"command":', asked, b',"reply":', answered, by, within))
+    return by + b',"trace":' + _encode(trace) if trace else by
 
 
 def unseal(record: bytes, before: bytes, position: int) -> bytes:
