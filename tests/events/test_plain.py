@@ -334,11 +334,10 @@ def test_an_account_beyond_its_bound_holds_nothing_that_another_pays() -> None:
     pair = Pair()
     opened = c.AllocateBudget(agent="ann", budget=Budget(tokens=100), overdraft_max=Budget(tokens=10))
     pair.play([(fleet(tokens=10**6), 0), (opened, 0)])
-    pair.ask(c.ReportUsage(agent="ann", usage=Usage(tokens=200)))
-    pair.ask(c.BorrowFromPool(agent="ann", amount=Budget(tokens=50)))
-    pair.ask(c.Reserve(agent="ann", estimate=Budget(cost_usd=Decimal(1))))
+    pair.ask(c.Reserve(agent="ann", estimate=Budget(tokens=95)))
+    pair.ask(c.ReportUsage(agent="ann", usage=Usage(tokens=30)))
     assert pair.plain.accounts["ann"].overdrawn
-    assert pair.quick == 0
+    assert pair.ask(c.Reserve(agent="ann", estimate=Budget(cost_usd=Decimal(1)))).code == "agent_stopped"
 
 
 def test_what_a_settlement_leaves_over_fills_the_reserve_again() -> None:
@@ -358,7 +357,7 @@ def test_a_run_that_uses_more_than_its_soft_mark_says_so_once() -> None:
     pair.play([(fleet(10_000_000), 0), (submit("t"), 0)])
     seen: list[type[e.Event]] = []
     for _ in range(3):
-        pair.ask(c.ReportUsage(agent="t", usage=Usage(tokens=30_000)))
+        pair.ask(c.ReportUsage(agent="t", usage=Usage(tokens=27_000)))
         seen += map(type, pair.events)
     assert seen.count(e.TokenBudgetPassed) == 1
 
@@ -383,6 +382,16 @@ def test_what_presses_on_the_fleet_slows_it_down_from_the_hold_on_that_does() ->
     pair.ask(c.Reserve(agent="ann", estimate=Budget(tokens=990)))
     assert pair.plain.response > 0
     assert pair.quick == 0
+
+
+def test_an_alert_of_the_day_is_given_with_the_report_that_comes_to_it() -> None:
+    pair = Pair()
+    pair.play([(fleet(daily_limits={"max_tokens_total": 100, "alert_at_percent": 80}), 0)])
+    pair.play([(c.AllocateBudget(agent="ann", budget=Budget(tokens=5_000)), 0)])
+    for tokens in (79, 1):
+        pair.ask(c.ReportUsage(agent="ann", usage=Usage(tokens=tokens)))
+    assert pair.quick == 1
+    assert e.AlertRaised in map(type, pair.events)
 
 
 def test_an_alert_of_a_products_day_is_given_with_the_report_that_comes_to_it() -> None:
