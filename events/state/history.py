@@ -230,7 +230,7 @@ class Known(msgspec.Struct, frozen=True, gc=False):
 
     def widening(self, d: int) -> float:
         """By which power an interval that no past errors shape is to be widened."""
-        return self.history.widening.of(self.own, d)
+        return self.history.widening.of(self.own, d, self.history.count - (self.own is not None))
 
     def runs(self) -> Iterable[Run]:
         """The last finished runs of this kind, oldest first, also those that were cut short."""
@@ -249,6 +249,11 @@ class History:
         self._borrowed: dict[tuple[Kind, int], Line | None] = {}
         self.widening = Widening()
 
+    @property
+    def count(self) -> int:
+        """How many kinds are known."""
+        return len(self._kinds)
+
     def fold(self, event: Event) -> None:
         """Take in a `RunLearned` or a `ForecastScored`; other events teach nothing."""
         match event:
@@ -262,7 +267,7 @@ class History:
                 taught = self._touched((event.agent_type, event.model))
                 for forecast in event.forecasts:
                     taught.score(d, event.actual, forecast)
-                    self.widening.learn(taught, d, needed(forecast, event.actual))
+                    self.widening.learn(taught, d, needed(forecast, event.actual), self.count - 1)
 
     def _touched(self, kind: Kind) -> Taught:
         """What is known of a kind, made where it is new."""
