@@ -76,7 +76,7 @@ class Past:
             seen = forecast(case, d, point, self.history)
             if seen is not None:
                 p = seen.prediction()
-                outcomes.append(Outcome(p.stage, p.step, p.predicted, p.low, p.high, p.baseline))
+                outcomes.append(Outcome(p.stage, p.step, p.predicted, p.low, p.high, p.baseline, p.raw))
                 errors[point.decile].append(task.actual / p.baseline)
         scored = e.ForecastScored(
             agent="run",

@@ -113,6 +113,7 @@ class Forecaster:
             consumed=Amounts(*own),
             elapsed_ms=(run.last_at - account.opened_at) // _MS,
             growth=growth.numbers(),
+            head=growth.head_numbers(),
             exhausted=account.level == _BLACK,
             id=c.internal_id(f"run-{event.position}"),
         )
@@ -130,7 +131,9 @@ class Forecaster:
 
     def known(self, account: Account, run: Run | None) -> Known:
         """What earlier runs taught of an agent's."""
-        return self.history.known(account.agent_type, None if run is None else run.model)
+        if run is None:
+            return self.history.expected(account.agent_type)
+        return self.history.known(account.agent_type, run.model)
 
     def curves(self) -> Curves:
         """How far runs go, as of the last look at all open ones, or as of now where each has reported about once since.
@@ -233,7 +236,14 @@ def own_use(account: Account, d: int) -> tuple[int, int]:
 
 def _outcome(one: Prediction) -> Outcome:
     return Outcome(
-        stage=one.stage, step=one.step, predicted=one.predicted, low=one.low, high=one.high, baseline=one.baseline
+        stage=one.stage,
+        step=one.step,
+        predicted=one.predicted,
+        low=one.low,
+        high=one.high,
+        baseline=one.baseline,
+        raw=one.raw,
+        widened=one.widened,
     )
 
 

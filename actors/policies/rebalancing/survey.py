@@ -126,7 +126,9 @@ class Surveyor:
 
     def _kind(self, account: Account) -> Kind:
         run = self._forecaster.runs.get(account.id)
-        return (account.agent_type, None if run is None else run.model)
+        if run is None:
+            return self._forecaster.history.expected(account.agent_type).kind
+        return account.agent_type, run.model
 
     # --- what is fair -------------------------------------------------------------------------------------------------
 
