@@ -184,7 +184,7 @@ class Taught:
     def dump(self) -> list[Any]:
         return [
             [prior.dump() for prior in self.priors],
-            [list(run) for run in self.runs],
+            [*self.runs],
             [[d, stage, [list(score) for score in scores.ring]] for (d, stage), scores in self.scores.items()],
             self.widening,
         ]
@@ -320,7 +320,7 @@ class History:
         return self._kinds.items()
 
     def dump(self) -> list[Any]:
-        """All of it as lists, numbers and texts, equal for equal histories."""
+        """All of it as lists, tuples, numbers and texts, equal for equal histories."""
         return [self.widening.dump(), [[*kind, *taught.dump()] for kind, taught in self._kinds.items()]]
 
     @classmethod
