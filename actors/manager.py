@@ -21,7 +21,6 @@ from tallystick.actors.hold_waits import HoldWaits, may_wait
 from tallystick.actors.judges import JUDGES
 from tallystick.actors.keeping import keep_snapshot
 from tallystick.actors.missing import Missing, away_answer, halted_answer
-from tallystick.actors.policies.rebalancing.figures import figures_of
 from tallystick.actors.runtime.messages import (
     ALLOCATOR,
     MANAGER,
@@ -42,7 +41,7 @@ from tallystick.events.decide.spelling import misspelled_id, recorded_id
 from tallystick.events.decide.turn import Waited
 from tallystick.events.log.codec import encode_answer, encode_command
 from tallystick.events.log.sealing import Line, Sealed
-from tallystick.events.log.store import Record, Store, StoreAway, StoreError
+from tallystick.events.log.store import Store, StoreAway, StoreError
 from tallystick.events.messages import proposals as p
 from tallystick.events.messages.replies import Refusal, Reply
 from tallystick.events.state.calendar import NEVER
@@ -164,8 +163,10 @@ class Manager:
 
     def _try_waits(self, now: dt.datetime) -> bool:
         """Decide holds that waited for what has happened; whether there were any."""
-        events, self._waits_followed = [line[0] for line in self._lines[self._waits_followed :]], len(self._lines)
-        return bool(self.waits and events) and self.waits.follow(events, now)
+        followed, self._waits_followed = self._waits_followed, len(self._lines)
+        if not self.waits.count or followed == len(self._lines):
+            return False
+        return self.waits.follow([line[0] for line in self._lines[followed:]], now)
 
     def try_out(self, command: c.Reserve, by: str, now: dt.datetime) -> Reply | Refusal:
         """How a `Reserve` would be answered now."""
@@ -353,19 +354,17 @@ class Manager:
         while self._tell_allocator(now) or self._try_waits(now):
             pass
         lines, waiting, questions = self._lines, self._waiting, self._questions
-        events = [line[0] for line in lines]
-        records: Sequence[Record] = ()
+        events, posts = [line[0] for line in lines], list[Post]()
         if lines:
             try:
                 check_conserved(self.ledger, events)
-                records = self._append(lines, waiting)
+                posts.append(Post("everyone", Recorded(events, self._append(lines, waiting))))
             except (StoreError, BrokenInvariant) as error:
                 self.halt(str(error))
                 raise Halted(str(error)) from error
         # Only now: after any other error, `halt` must still know who waits.
         self._lines, self._waiting, self._questions, self._followed, self._waits_followed = [], [], [], 0, 0
         self.answering.answer(self.ledger, waiting, now, written=bool(lines))
-        posts = [Post("everyone", Recorded(events, figures_of(self.ledger), records))] if events else []
         posts += questions
         if self.ledger.position >= self._snapshot_due:
             self.take_snapshot(now)

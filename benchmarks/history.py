@@ -83,7 +83,7 @@ def replay_rate(path: Path) -> float:
 
 
 def raw_replay_rate(path: Path) -> float:
-    """The peer: a bare cursor, the same decoder, and a fold that only adds tokens up."""
+    """The peer: a bare cursor, the same decoder event by event, and a fold that only adds tokens up."""
     decode = msgspec.json.Decoder[Any](reduce(or_, CATALOG)).decode
     tokens = events = 0
     connection = sqlite3.connect(path)

@@ -26,7 +26,7 @@ RECORDS_MAX: Final = 64
 BYTES_MAX: Final = 1024 * 1024
 """Of a row with several records."""
 _SEGMENTS: Final = "segment."
-_BETWEEN: Final = b",\n"
+BETWEEN: Final = b",\n"
 _HEAD: Final = b'{"type":"'
 _FEW: Final = 8
 """Records of a row in which every phrase is looked for: in larger ones, that would take longer than it is worth."""
@@ -144,7 +144,7 @@ def packed(pieces: Sequence[bytes], looked_for: Collection[bytes] = _OFTEN) -> b
 
     Of a large row, only the phrases with the codes ``looked_for`` are replaced.
     """
-    text = b"".join((b"[", _BETWEEN.join(pieces), b"]"))
+    text = b"".join((b"[", BETWEEN.join(pieces), b"]"))
     for code in PHRASES if len(pieces) <= _FEW else looked_for:
         text = text.replace(PHRASES[code], code)
     return text
@@ -226,7 +226,7 @@ class OpenedRow:
 
 def texts_in(topic: str, state: bytes) -> list[bytes]:
     """The records of a row without their digests, as they lie there: nothing is proved."""
-    return [state] if topic != SEGMENT else unpacked(state)[1:-1].split(_BETWEEN)
+    return [state] if topic != SEGMENT else unpacked(state)[1:-1].split(BETWEEN)
 
 
 def unpacked(state: bytes) -> bytes:
@@ -248,7 +248,7 @@ def _pieces(row: Row) -> list[bytes]:
     text = unpacked(state)
     if not (text.startswith(b"[{") and text.endswith(b"}]")):
         raise _NoBeginning(position, "the row is no list of records")
-    return text[1:-1].split(_BETWEEN)
+    return text[1:-1].split(BETWEEN)
 
 
 def _proved(pieces: list[bytes], first: int) -> list[bytes]:

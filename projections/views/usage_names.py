@@ -10,6 +10,7 @@ import msgspec
 
 from tallystick.events import catalog as e
 from tallystick.events.state.accounts import Account, Balances
+from tallystick.events.state.money import Money
 from tallystick.projections.views.view import Look, Row, encode
 
 Use = e.UsageReported | e.HoldSettled
@@ -32,6 +33,10 @@ class TaskRow(msgspec.Struct, omit_defaults=True, tag_field="row", tag="task", g
 _decoder: msgspec.json.Decoder[ModelRow | TaskRow] = msgspec.json.Decoder(ModelRow | TaskRow)
 
 
+Labels = tuple[tuple[str, str], ...]
+"""Keys with their values, in the order of the keys."""
+
+
 class Names(NamedTuple):
     """What one use counts for; None where that is not known."""
 
@@ -39,7 +44,33 @@ class Names(NamedTuple):
     product: str | None
     model: str | None
     type: str | None
-    labels: Mapping[str, str]
+    labels: Labels
+
+
+class Sums:
+    """What was used since this was last taken, in all and how often, by what it counts for.
+
+    A view adds it to its rows when somebody looks at them: usage of the same kind comes many times in a row.
+    """
+
+    def __init__(self) -> None:
+        self._sums: dict[Names, list[int]] = {}
+
+    def add(self, names: Names, event: Use) -> None:
+        found = self._sums.get(names)
+        if found is None:
+            self._sums[names] = [event.tokens, event.time_ms, event.cost_nanos, 1]
+        else:
+            found[0] += event.tokens
+            found[1] += event.time_ms
+            found[2] += event.cost_nanos
+            found[3] += 1
+
+    def take(self) -> list[tuple[Names, Money, int]]:
+        """Names, what was used for them, and in how many records."""
+        taken = [(names, (one[0], one[1], one[2]), one[3]) for names, one in self._sums.items()]
+        self._sums.clear()
+        return taken
 
 
 class UsageNames:
@@ -51,6 +82,8 @@ class UsageNames:
         self._products: dict[str, str] = {}
         """Of tasks that were submitted since the rows were last taken."""
         self._rows: dict[str, Row | None] = {}
+        self._before: dict[str, Names] = {}
+        """Of open accounts, what the last use without labels counted for: most often it is so again."""
 
     def take(self) -> dict[str, Row | None]:
         """The rows that are new or different, or gone, since they were last taken."""
@@ -66,12 +99,15 @@ class UsageNames:
     def of(self, event: Use) -> Names:
         """What a report, a settlement, or what an expiry books counts for; asked once, when it happens."""
         if isinstance(event, e.UsageReported):
-            account = None if event.account is None else self._balances.accounts.get(event.account)
-            if account is not None and event.model is not None:
-                self._runs_on(event.agent, event.model)
-            # A run has one model, whether its reports say so or not.
-            of_run = self._models.get(event.agent) if account is not None and account.is_run else None
-            return self._names(event, account, event.model or of_run)
+            charged, model = event.account, event.model
+            account = None if charged is None else self._balances.accounts.get(charged)
+            if account is not None:
+                if model is not None:
+                    self._runs_on(event.agent, model)
+                elif account.is_run:
+                    # A run has one model, whether its reports say so or not.
+                    model = self._models.get(event.agent)
+            return self._names(event, account, model)
         account = self._balances.accounts.get(event.agent)
         if isinstance(event, e.HoldSpent):
             # What an expiry books counts for the model that it names.
@@ -83,20 +119,26 @@ class UsageNames:
     def corrected(self, event: e.UsageCorrected) -> Names:
         """What a correction counts for: the record's own labels, as of its hold's nothing is kept when it has ended."""
         product = self._product_corrected(event)
-        return Names(event.agent, product, event.model, event.agent_type, event.record.labels or {})
+        return Names(event.agent, product, event.model, event.agent_type, _in_order(event.record.labels))
 
     def _names(self, event: Use, account: Account | None, model: str | None) -> Names:
         if account is None:
             kind, product = getattr(event, "agent_type", None), self._product_of(event)
         else:
             kind, product = account.agent_type, account.budget_product
+            if event.hold is None and not event.labels:
+                before = self._before.get(event.agent)
+                if before is None or before.model != model or before.product != product or before.type != kind:
+                    before = self._before[event.agent] = Names(event.agent, product, model, kind, ())
+                return before
         return Names(event.agent, product, model, kind, self._labels_of(event))
 
-    def _labels_of(self, event: Use) -> Mapping[str, str]:
+    def _labels_of(self, event: Use) -> Labels:
         """Its own labels over those of its hold, while that stands."""
         hold = None if event.hold is None else self._balances.holds.get(event.hold)
         notes = None if hold is None else hold.notes
-        return {**((notes and notes.labels) or {}), **(event.labels or {})}
+        of_hold = None if notes is None else notes.labels
+        return _in_order({**of_hold, **(event.labels or {})} if of_hold else event.labels)
 
     def _product_corrected(self, event: e.UsageCorrected) -> str | None:
         """The product that a record was counted for: without an account, that of the task of its name goes first."""
@@ -131,6 +173,7 @@ class UsageNames:
         self._runs_on(event.task, event.model)
 
     def released(self, event: e.BudgetReleased) -> None:
+        self._before.pop(event.agent, None)
         if self._models.pop(event.agent, None) is not None:
             self._rows[id_of(ModelRow(event.agent, ""))] = None
 
@@ -139,6 +182,10 @@ class UsageNames:
             self._models[agent] = model
             row = ModelRow(agent, model)
             self._rows[id_of(row)] = Row(encode(row), live=True)
+
+
+def _in_order(labels: Mapping[str, str] | None) -> Labels:
+    return tuple(sorted(labels.items())) if labels else ()
 
 
 def id_of(row: ModelRow | TaskRow) -> str:

@@ -8,11 +8,12 @@ history's Gaussian prior and the agent's own steps say together (`priors.updated
 """
 
 from math import exp, log, sqrt
-from typing import NamedTuple
+
+import msgspec
 
 from tallystick.config.amounts import COST, TIME, TOKENS
-from tallystick.events.state.growth import Growth
-from tallystick.events.state.history import COST_ON_TOKENS, DRIFT, Known
+from tallystick.events.state.growth import Growth, Moments
+from tallystick.events.state.history import COST_ON_TOKENS, DRIFT, LATER_COST, Known
 from tallystick.events.state.priors import Line, updated
 
 LINEAR_GROWTH, AVERAGE_RATE = "linear_growth", "average_rate"
@@ -27,7 +28,7 @@ _IDLE_STEPS = 3
 """An agent that used nothing of a dimension in so many steps will use nothing of it, whatever others did."""
 
 
-class Course(NamedTuple):
+class Course(msgspec.Struct, frozen=True, gc=False):
     """How usage will go on: the j-th step from now uses ``rate + growth × j`` and noise; neither is negative.
 
     ``rate_var``, ``covar`` and ``growth_var`` say how well that is known; ``noise`` is the variance of a step by
@@ -77,11 +78,12 @@ class Course(NamedTuple):
         above = self.used_at_most(late) / units
         if above <= _NEARLY:
             return late
-        # What is used at most grows nearly as a power of the steps: two points of it tell which.
+        # What is used at most grows nearly as a power of the steps: two points of it, here and at 1 / above of the
+        # steps, tell which.
         early = late / above
-        off = self.used_at_most(early) / units
-        power = log(above / off) / log(late / early)
-        return min(late, early * exp(-log(off) / power))
+        off = log(self.used_at_most(early) / units)
+        whole = log(above)
+        return min(late, early * exp(-off * whole / (whole - off)))
 
     def spread(self, steps: float) -> float:
         """The standard deviation of `steps_until`, where it says ``steps``."""
@@ -90,8 +92,8 @@ class Course(NamedTuple):
     def _variance(self, steps: float) -> float:
         """The variance of what the next ``steps`` steps use."""
         mid = (steps + 1) / 2
-        known = self.rate_var + 2 * mid * self.covar + mid * mid * self.growth_var
-        return steps * steps * max(0.0, known) + steps * self.noise + self.walk * steps**3 / 3
+        known = self.rate_var + mid * (2 * self.covar + mid * self.growth_var)
+        return steps * (steps * (known if known > 0 else 0.0) + self.noise + self.walk * steps * steps / 3)
 
 
 def growth_by_dimension(growth: Growth, known: Known) -> tuple[Course | None, ...]:
@@ -100,11 +102,16 @@ def growth_by_dimension(growth: Growth, known: Known) -> tuple[Course | None, ..
     found = (
         tokens,
         _on_steps(growth, TIME, known.line(TIME)),
-        _cost(growth, known.line(COST), known.line(COST_ON_TOKENS), tokens),
+        _cost(growth, known, tokens),
     )
     if growth.steps < _IDLE_STEPS:
         return found
-    return tuple(course if growth.mean[d] > _NOTHING else None for d, course in enumerate(found))
+    mean_tokens, mean_time, mean_cost = growth.mean
+    return (
+        found[TOKENS] if mean_tokens > _NOTHING else None,
+        found[TIME] if mean_time > _NOTHING else None,
+        found[COST] if mean_cost > _NOTHING else None,
+    )
 
 
 def _tokens(growth: Growth, line: Line | None, drift: Line | None) -> Course | None:
@@ -128,9 +135,10 @@ def _on_steps(growth: Growth, d: int, line: Line | None) -> Course | None:
     """Steps about a line; without history, the average rate."""
     n = growth.steps
     if line is not None:
-        now = _moved(updated(line, growth.on_steps(d)), n)
+        now = updated(line, growth.on_steps(d), at=n)
         if now.level > _NOTHING:
-            return Course(now.level, max(0.0, now.growth), *now[2:5], line.noise, 0.0, LINEAR_GROWTH)
+            growing = now.growth if now.growth > 0 else 0.0
+            return Course(now.level, growing, now.level_var, now.covar, now.growth_var, line.noise, 0.0, LINEAR_GROWTH)
     return average_rate(growth, d)
 
 
@@ -145,28 +153,41 @@ def average_rate(growth: Growth, d: int) -> Course | None:
     return Course(mean, 0.0, noise / n, 0.0, slope * slope, noise, 0.0, AVERAGE_RATE)
 
 
-def _cost(growth: Growth, on_steps: Line | None, on_tokens: Line | None, tokens: Course | None) -> Course | None:
-    """By the tokens that are to come, where they tell more of a step's cost than its number does."""
-    if tokens is not None and on_steps is not None and on_tokens is not None and on_tokens.noise < on_steps.noise:
-        found = _on_tokens(growth, on_tokens, tokens)
-        if found is not None:
-            return found
+def _cost(growth: Growth, known: Known, tokens: Course | None) -> Course | None:
+    """By the tokens that are to come, where they tell more of a step's cost than its number does.
+
+    The first steps are left out where the others lie closer to a line without them. All later ones usually cost
+    more and so lie further from any line: where the first steps are like the others, they are never left out.
+    """
+    on_steps = known.line(COST)
+    if tokens is not None and on_steps is not None:
+        on_tokens, later = known.line(COST_ON_TOKENS), known.line(LATER_COST)
+        if on_tokens is not None:
+            if later is not None and later.noise < on_tokens.noise and later.noise < on_steps.noise:
+                found = _on_tokens(later, growth.later_cost_on_tokens(), tokens)
+            elif on_tokens.noise < on_steps.noise:
+                found = _on_tokens(on_tokens, growth.cost_on_tokens(), tokens)
+            else:
+                found = None
+            if found is not None:
+                return found
     return _on_steps(growth, COST, on_steps)
 
 
-def _on_tokens(growth: Growth, line: Line, tokens: Course) -> Course | None:
-    now = _moved(updated(line, growth.cost_on_tokens()), tokens.rate)
-    price = max(0.0, now.growth)
+def _on_tokens(line: Line, seen: Moments, tokens: Course) -> Course | None:
+    now = updated(line, seen, at=tokens.rate)
     if now.level <= _NOTHING:
         return None
+    price, more = now.growth if now.growth > 0 else 0.0, tokens.growth
+    square = price * price
     return Course(
         now.level,
-        price * tokens.growth,
-        now.level_var + price * price * tokens.rate_var,
-        tokens.growth * now.covar + price * price * tokens.covar,
-        tokens.growth**2 * now.growth_var + price * price * tokens.growth_var,
-        line.noise + price * price * tokens.noise,
-        price * price * tokens.walk,
+        price * more,
+        now.level_var + square * tokens.rate_var,
+        more * now.covar + square * tokens.covar,
+        more * more * now.growth_var + square * tokens.growth_var,
+        line.noise + square * tokens.noise,
+        square * tokens.walk,
         LINEAR_GROWTH,
     )
 
@@ -178,10 +199,3 @@ def _noise(n: float, mean: float, variance: float) -> float:
     that much is added as if of one step more.
     """
     return variance + mean * mean / n
-
-
-def _moved(line: Line, x: float) -> Line:
-    """The same line, its level counted from ``x``."""
-    level, growth, level_var, covar, growth_var, noise = line
-    moved = covar + x * growth_var
-    return Line(level + x * growth, growth, level_var + x * (covar + moved), moved, growth_var, noise)
