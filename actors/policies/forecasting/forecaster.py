@@ -74,19 +74,20 @@ class Forecaster:
         account = run.account
         if account.parent is None:
             use(account, events)
-        steps = [Step(one.at, (one.tokens, one.time_ms, one.cost_nanos)) for one in events if is_step(one)]
+        steps = [Step(one.at, _used(one)) for one in events if is_step(one)]
         last, is_due = None, False
         if steps:
             last = next(filter(is_step, reversed(events)))
             is_due = last.at - (steps[0].at if run.growth == NO_STEPS else run.looked_at) >= _A_SECOND
-        if not is_due and not run.loops(steps) and not _passes(run, events):
+        used = _used(events[0]) if len(events) == 1 else _used_by(events)
+        if not is_due and not run.loops(steps) and not _passes(run, used):
             run.take(steps)
             return [], None
         # Something is to be said of a step: they are gone through one by one.
         found: list[tuple[int, c.Command]] = []
         seen, before = account if len(events) == 1 else as_before(account, events), run.growth
         for event in events:
-            used = (event.tokens, event.time_ms, event.cost_nanos)
+            used = _used(event)
             if is_step(event):
                 before = run.growth
                 run.step(Step(event.at, used), account.growth if event is last else observed(before, used))
@@ -258,9 +259,19 @@ _BLACK: Final = len(e.LEVELS) - 1
 
 def own_use(account: Account, d: int) -> tuple[int, int]:
     """What an agent used itself of a limited dimension, and at which usage of its own the budget is used up."""
-    closed = account.closed[d]
     allocated = account.allocated[d] or 0
-    return account.consumed(d) - closed, allocated + account.given_back[d] - account.delegated[d] - closed
+    return account.spent[d], allocated + account.given_back[d] - account.delegated[d] - account.closed[d]
+
+
+def _used(event: Any) -> Money:
+    return (event.tokens, event.time_ms, event.cost_nanos)
+
+
+def _used_by(events: Iterable[Any]) -> Money:
+    tokens = time_ms = cost_nanos = 0
+    for event in events:
+        tokens, time_ms, cost_nanos = tokens + event.tokens, time_ms + event.time_ms, cost_nanos + event.cost_nanos
+    return (tokens, time_ms, cost_nanos)
 
 
 def _passes_tenth(before: int, own: int, mark: int) -> bool:
@@ -268,15 +279,14 @@ def _passes_tenth(before: int, own: int, mark: int) -> bool:
     return own < mark and stage_of(own, mark) > stage_of(before, mark)
 
 
-def _passes(run: Run, events: Sequence[Any]) -> bool:
-    """Whether some usage passed a tenth of a budget, or what was forecast."""
-    account, name_of = run.account, ("tokens", "time_ms", "cost_nanos")
+def _passes(run: Run, used: Money) -> bool:
+    """Whether the latest usage passed a tenth of a budget, or what was forecast."""
+    account = run.account
     for d in account.dims:
-        used = sum(getattr(event, name_of[d]) for event in events)
-        if used:
+        if used[d]:
             own, mark = own_use(account, d)
-            before = own - used
-            if before < mark and stage_of(own, mark) > stage_of(before, mark):
+            before = own - used[d]
+            if before < mark and own * 10 // mark != before * 10 // mark:
                 return True
             if run.forecasts and any(one.mark <= own and one.dimension == EDGE_NAMES[d] for one in run.forecasts):
                 return True

@@ -81,10 +81,8 @@ class Run(msgspec.Struct, eq=False, gc=False):
             self.began_with = 1.0
         self.last_at = steps[-1].at
         self.growth = self.account.growth
-        streak = self.streak
         for step in steps:
-            streak = streak.after(step.used)
-        self.streak_amount, self.streak_steps = streak
+            self.streak_amount, self.streak_steps = self.streak.after(step.used)
 
     def loops(self, steps: Sequence["Step"]) -> bool:
         """Whether some steps made a streak as long as a loop."""
@@ -120,7 +118,7 @@ class Run(msgspec.Struct, eq=False, gc=False):
 
 def is_step(event: Any) -> bool:
     """Whether usage is a report of the agent's, as the growth of its account counts them."""
-    return not isinstance(event, e.HoldSpent)
+    return type(event) is not e.HoldSpent
 
 
 def runs_of(ledger: Ledger) -> dict[str, Run]:
