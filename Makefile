@@ -24,11 +24,11 @@ LINK = ln -s ../$* $@
 endif
 
 .PHONY: help install demo web pictures test thorough check bench crash takeover delegation cluster large overload soak
-.PHONY: imports wheels limits postgres logs clean chaos fuzz typescript
+.PHONY: bench-peers imports wheels limits postgres logs clean chaos fuzz typescript
 .DEFAULT_GOAL := help
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile
 
 install: $(INSTALLED) ## install everything that is needed into .venv
 
@@ -57,6 +57,9 @@ check: install ## check style, format and types
 
 bench: install ## measure the published figures on this machine
 	$(BIN)/python -m benchmarks
+
+bench-peers: install ## compare with other ways to keep budgets, each in an environment of its own below .venv-peers
+	$(BIN)/python -m benchmarks.peers
 
 crash: install ## kill the writer 200 times, and check the log each time
 	$(BIN)/python -m pytest -m crash_long
@@ -102,7 +105,7 @@ chaos: install ## let specialists raise at 1,000 random messages, and compare wi
 	TALLYSTICK_CHAOS_RUNS=1000 $(BIN)/python -m pytest tests/actors/test_chaos.py
 
 clean: ## remove everything that was installed and built here
-	rm -rf .venv build dist *.egg-info .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-peers build dist *.egg-info .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	rm -f $(LINKS)
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

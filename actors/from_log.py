@@ -1,6 +1,7 @@
 """What decisions need that the state does not keep: the manager finds it in the log, and hands it on as facts."""
 
 from collections.abc import Callable, Sequence
+from typing import get_args
 
 from tallystick.actors.exchanges import Line
 from tallystick.events import messages as c
@@ -30,7 +31,7 @@ class FromLog:
         Raises:
             StoreError: the log cannot be read.
         """
-        if not isinstance(command, c.CorrectUsage) and not _is_sourced(command):
+        if type(command) is not c.CorrectUsage and not _is_sourced(command):
             return command
         find, store = self.sources.find, self._store
         ledger, lines = self._now()
@@ -38,9 +39,15 @@ class FromLog:
 
     def note(self, command: c.Command, events: Sequence[Event]) -> None:
         """A command has led to these events: it may be asked for their sources next."""
-        if _is_sourced(command) or isinstance(command, p.ApplySource | p.ApplyCorrection):
+        if type(command) in _APPLIED or _is_sourced(command):
             self.sources.note(events)
 
 
+_APPLIED = frozenset({p.ApplySource, p.ApplyCorrection})
+
+
 def _is_sourced(command: c.Command) -> bool:
-    return isinstance(command, c.Sourced) and command.source_id is not None
+    return type(command) in _SOURCED and command.source_id is not None  # type: ignore[attr-defined]
+
+
+_SOURCED = frozenset(get_args(c.Sourced))

@@ -162,8 +162,10 @@ class Manager:
 
     def _try_waits(self, now: dt.datetime) -> bool:
         """Decide holds that waited for what has happened; whether there were any."""
-        events, self._waits_followed = [line[0] for line in self._lines[self._waits_followed :]], len(self._lines)
-        return bool(self.waits and events) and self.waits.follow(events, now)
+        followed, self._waits_followed = self._waits_followed, len(self._lines)
+        if not self.waits.count or followed == len(self._lines):
+            return False
+        return self.waits.follow([line[0] for line in self._lines[followed:]], now)
 
     def try_out(self, command: c.Reserve, by: str, now: dt.datetime) -> Reply | Refusal:
         """How a `Reserve` would be answered now."""

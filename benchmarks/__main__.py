@@ -1,7 +1,7 @@
 """``python -m benchmarks``: run all, print a table, write ``benchmarks/results.json``."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -22,40 +22,18 @@ from benchmarks import (
     http_service,
     limits,
     postgres,
+    sizes,
     sources,
     tasks,
     telemetry,
     tenants,
+    throughput,
     views,
 )
-from benchmarks.load import Stored, ceiling_p50, ceiling_rate, running_load
 from benchmarks.result import Result, alternating, quiet
 
 ROUNDS = 5
 RESULTS = Path(__file__).with_name("results.json")
-CEILING = "ceiling"
-
-
-def throughput() -> Iterator[Result]:
-    """The live fleet beside the ceiling, round by round."""
-    with running_load() as (load, store):
-        load.fleet.ask([load.report() for _ in range(1_000)])
-        stored = Stored(store.last())
-        modes: list[tuple[str, Callable[[], float], str, float]] = [
-            ("report.pipelined_1000", load.pipelined, "pipelined_1000", 0.50),
-            ("report.batches_of_100", load.batches, "batches_of_100", 0.55),
-            ("report.asyncio_64", load.asyncio_64, "asyncio_64", 0.60),
-            ("reserve_settle.pipelined_1000", load.reserve_settle, "pipelined_1000", 0.45),
-        ]
-        for name, ours, mode, goal in modes:
-            value, _, ratio = alternating(ours, partial(ceiling_rate, mode, stored), ROUNDS)
-            yield Result(name, value, "commands/s", f"{CEILING} {mode}", ratio, (">=", goal))
-        value, _, ratio = alternating(load.one_caller, lambda: ceiling_p50("one_caller", stored), ROUNDS)
-        yield Result("report.one_caller", value * 1e3, "ms p50", f"{CEILING} one_caller p50", ratio, ("<=", 2.0))
-        seconds = load.crossing_p99()
-        yield Result("responsiveness", seconds * 1e3, "ms p99", "50 ms", seconds / 0.05, ("<=", 1.0))
-        value, _, ratio = alternating(load.with_busy_thread, load.pipelined, 3)
-        yield Result("report.with_busy_thread", value, "commands/s", "the same without it", ratio, (">=", 0.25))
 
 
 def growth() -> Iterator[Result]:
@@ -99,7 +77,7 @@ def memory() -> Iterator[Result]:
     """Resident memory by agent, and by length of the log."""
     few, many = history.memory_bytes(1_000, 2_000), history.memory_bytes(51_000, 102_000)
     per_agent = (many - few) / 50_000
-    yield Result("memory.agent", per_agent, "bytes/agent", "2 kB (2,048 bytes)", per_agent / 2_048, ("<=", 1.0))
+    yield Result("memory.agent", per_agent, "bytes/agent", "1,500 bytes", per_agent / 1_500, ("<=", 1.0))
     short, long = history.memory_bytes(100, 20_000), history.memory_bytes(100, 400_000)
     yield Result(
         "memory.log", (long - short) / 380_000, "bytes/event", "20k reports, then 400k", long / short, ("<=", 1.1)
@@ -139,7 +117,8 @@ def main() -> None:
     results = []
     played = (benchmark.results(console.print) for benchmark in (forecasts, campaign, ends, fleet, tenants))
     for benchmarks in (
-        throughput(),
+        throughput.results(),
+        sizes.results(),
         growth(),
         restart(),
         rebuilds(),

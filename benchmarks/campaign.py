@@ -36,7 +36,7 @@ from tallystick.events.log.store_memory import MemoryStore
 from tallystick.events.state.accounts import Account
 from tallystick.events.state.conservation import check_conserved
 from tallystick.events.state.growth import Growth
-from tallystick.events.state.history import Known
+from tallystick.events.state.history import History, Known
 from tallystick.events.state.ledger import Ledger
 from tallystick.projections.reports.usage_report import report_of
 from tallystick.projections.store.runner import catch_up
@@ -46,6 +46,7 @@ TRACE = "agents-swebench-gemini3-public.csv.gz"
 ENOUGH_FOR = 0.9
 GOAL_OF_PLANNER, GOAL_CONSUMED, GOAL_WARNED, GOAL_FAIRNESS = 0.90, 0.95, 0.90, 0.90
 _MS = dt.timedelta(milliseconds=1)
+_NOTHING = History().known(None, None)
 
 
 class Played(msgspec.Struct, frozen=True):
@@ -156,7 +157,7 @@ class _AverageForecaster(Forecaster):
     """Knows of no earlier run, and assumes that an agent goes on as it did on average."""
 
     def known(self, account: Account, run: Run | None) -> Known:
-        return Known(())
+        return _NOTHING
 
     @staticmethod
     def _growth_by_dimension(growth: Growth, known: Known) -> tuple[Course | None, ...]:

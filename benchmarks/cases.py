@@ -56,6 +56,7 @@ class Case:
             consumed=Amounts(*self.total),
             elapsed_ms=self.elapsed_ms[-1],
             growth=Growth.read(self.grown[-1]).numbers(),
+            head=Growth.read(self.grown[-1]).head_numbers(),
         )
 
     def _task(self, d: int) -> Task:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from statistics import fmean, median
 from typing import NamedTuple
 
-from benchmarks import days, final_usage
+from benchmarks import days, final_usage, pools
 from benchmarks.cases import DECILES, LABELS, Case, Point, Task, case_of, folds, known, services, share
 from benchmarks.data import found
 from benchmarks.result import Result
@@ -76,7 +76,7 @@ class Past:
             seen = forecast(case, d, point, self.history)
             if seen is not None:
                 p = seen.prediction()
-                outcomes.append(Outcome(p.stage, p.step, p.predicted, p.low, p.high, p.baseline))
+                outcomes.append(Outcome(p.stage, p.step, p.predicted, p.low, p.high, p.baseline, p.raw))
                 errors[point.decile].append(task.actual / p.baseline)
         scored = e.ForecastScored(
             agent="run",
@@ -217,7 +217,7 @@ def results(say: Callable[[str], None]) -> Iterator[Result]:
                 in_time = fmean(t.in_time for t in made)
                 yield Result(f"{name}.seconds.coverage", 100 * in_time, "% held", "all", in_time)
             yield from final_usage.single(cases, d, name)
-        yield from final_usage.pools(cases, COST, f"forecast.{EDGE_NAMES[COST]}")
+        yield from pools.results(cases)
         yield from speed(cases)
     if requests is None:
         say(f"forecasts where usage does not grow are left out: there is no {REQUESTS} in shared/data")

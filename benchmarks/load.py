@@ -6,9 +6,10 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
+from itertools import count
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,7 +20,7 @@ from tallystick.config.amounts import Budget
 from tallystick.config.loader import from_mapping
 from tallystick.events import messages as c
 from tallystick.events.catalog import Event
-from tallystick.events.log.codec import decode_event, exchange_of, record_body
+from tallystick.events.log.codec import Message, decode_event, exchange_of, record_body
 from tallystick.events.log.store import Record, Store, open_store
 
 AGENTS = 100
@@ -31,6 +32,9 @@ RICH = {
     "reallocation": {"enabled": True},
 }
 
+Make = Callable[[], Message]
+"""Makes a message with an id that was never used."""
+
 
 class Load:
     """A fleet of ``agents`` with room to spend, and commands with ids that were never used."""
@@ -38,7 +42,7 @@ class Load:
     def __init__(self, fleet: Fleet, agents: int) -> None:
         self.fleet = fleet
         self._agents = [f"agent-{i:06d}" for i in range(agents)]
-        self._next = 0
+        self._numbers = count()  # threads take from it, and none takes what another has
         budget = Budget(tokens=10**9, cost_usd=Decimal(10_000))
         for start in range(0, agents, 1_000):
             page = self._agents[start : start + 1_000]
@@ -46,8 +50,7 @@ class Load:
 
     def report(self) -> c.ReportUsage:
         """A report as a program would make it."""
-        i = self._next
-        self._next += 1
+        i = next(self._numbers)
         return c.ReportUsage(
             id=f"c-{i:010d}",
             agent=self._agents[i % len(self._agents)],
@@ -55,27 +58,40 @@ class Load:
             model="claude-sonnet-5-5",
         )
 
+    def mapping(self) -> dict[str, Any]:
+        """The same as a dictionary, with floats: as most programs send it."""
+        i = next(self._numbers)
+        return {
+            "type": "ReportUsage",
+            "id": f"c-{i:010d}",
+            "agent": self._agents[i % len(self._agents)],
+            "usage": {"tokens": 450 + i % 97, "time_seconds": 2.3, "cost_usd": 0.011},
+            "model": "claude-sonnet-5-5",
+        }
+
     def reserve(self) -> c.Reserve:
-        i = self._next
-        self._next += 1
+        i = next(self._numbers)
         return c.Reserve(id=f"h-{i:010d}", agent=self._agents[i % len(self._agents)], estimate=Budget(tokens=500))
 
     # --- the ceiling's modes ------------------------------------------------------------------------------------------
 
-    def one_caller(self) -> float:
-        """Seconds from question to answer, the median."""
-        seen, deadline = [], time.perf_counter() + SECONDS
+    def one_caller(self, make: Make | None = None) -> float:
+        """Seconds from question to answer, the median; ``make`` makes what is sent, a report if it is left out."""
+        return percentile(self.asked(make or self.report, SECONDS), 0.5)
+
+    def asked(self, make: Make, seconds: float) -> list[float]:
+        """Seconds from question to answer, of each message of one caller that waits."""
+        seen, deadline = [], time.perf_counter() + seconds
         while (start := time.perf_counter()) < deadline:
-            self.fleet.ask(self.report())
+            self.fleet.ask(make())
             seen.append(time.perf_counter() - start)
-        return percentile(seen, 0.5)
+        return seen
 
     def crossing_p99(self) -> float:
         """Seconds from a report that crosses a line to the committed action that its reply carries: 99 of 100."""
         seen = []
         for _ in range(500):
-            self._next += 1
-            agent = f"crossing-{self._next}"
+            agent = f"crossing-{next(self._numbers)}"
             self.fleet.ask(c.AllocateBudget(agent=agent, budget=Budget(tokens=100)))
             start = time.perf_counter()
             reply = self.fleet.ask(c.ReportUsage(agent=agent, usage=Budget(tokens=80)))
@@ -83,9 +99,10 @@ class Load:
             assert reply["ok"]["action"] == "throttle"
         return percentile(seen, 0.99)
 
-    def pipelined(self) -> float:
+    def pipelined(self, make: Make | None = None) -> float:
         """Reports per second of one thread that keeps 1,000 under way."""
-        return self._rounds(lambda: [self.fleet.send(self.report()) for _ in range(1_000)], 1_000)
+        made = make or self.report
+        return self._rounds(lambda: [self.fleet.send(made()) for _ in range(1_000)], 1_000)
 
     def reserve_settle(self) -> float:
         """Commands per second of one thread that reserves 500 times, then settles each."""
@@ -115,9 +132,7 @@ class Load:
 
         def caller() -> None:
             while time.perf_counter() < deadline:
-                with lock:
-                    batch = [self.report() for _ in range(100)]
-                self.fleet.ask(batch)
+                self.fleet.ask([self.report() for _ in range(100)])
                 with lock:
                     counts[0] += 100
 
@@ -129,8 +144,47 @@ class Load:
             thread.join()
         return counts[0] / (time.perf_counter() - began)
 
-    def asyncio_64(self) -> float:
+    def threads_64(self, make: Make | None = None) -> float:
+        """Reports per second of 64 threads, each waiting for its reply."""
+        made = make or self.report
+        return self._callers(lambda: [self.fleet.ask(made())])
+
+    def reserve_settle_64(self) -> float:
+        """Commands per second of 64 threads that each reserve, wait, settle and wait."""
+        used = Budget(tokens=480)
+
+        def cycle() -> list[Any]:
+            hold = self.reserve()
+            held = self.fleet.ask(hold)
+            return [held, self.fleet.ask(c.Settle(id=f"s-{hold.id}", hold=hold.id or "", usage=used))]
+
+        return self._callers(cycle)
+
+    @staticmethod
+    def _callers(ask: Callable[[], list[Any]]) -> float:
+        """Answers per second of 64 threads that ask one time after the other."""
+        done, counting, began = [0], threading.Lock(), time.perf_counter()
+
+        def caller() -> None:
+            answered = 0
+            while time.perf_counter() < began + SECONDS:
+                answers = ask()
+                assert all("ok" in answer for answer in answers)
+                answered += len(answers)
+            with counting:
+                done[0] += answered
+
+        threads = [threading.Thread(target=caller) for _ in range(64)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return done[0] / (time.perf_counter() - began)
+
+    def asyncio_64(self, make: Make | None = None) -> float:
         """Reports per second of 64 coroutines on one loop."""
+
+        made = make or self.report
 
         async def callers() -> int:
             deadline, done = time.perf_counter() + SECONDS, 0
@@ -138,7 +192,7 @@ class Load:
             async def caller() -> None:
                 nonlocal done
                 while time.perf_counter() < deadline:
-                    await self.fleet.ask_async(self.report())
+                    await self.fleet.ask_async(made())
                     done += 1
 
             await asyncio.gather(*(caller() for _ in range(64)))
@@ -198,6 +252,21 @@ class Stored:
 
     def encode(self, event: Event) -> bytes:
         return record_body(event, self._asked, self._answered) + self._digest
+
+
+class InTurn:
+    """Several of them, one after the other."""
+
+    def __init__(self, parts: Sequence[Stored]) -> None:
+        self._parts = parts
+
+    def make(self, i: int) -> tuple[Stored, Event]:
+        part = self._parts[i % len(self._parts)]
+        return part, part.make(i)
+
+    def encode(self, event: tuple[Stored, Event]) -> bytes:
+        part, made = event
+        return part.encode(made)
 
 
 class Storable(Protocol):

@@ -54,7 +54,7 @@ class Writer:
 
     def beside_a_rebuild(self) -> float:
         """The same while the views are rebuilt, again and again, in processes of their own."""
-        with _rebuilding(self._url):
+        with rebuilding(self._url):
             return self._load.pipelined()
 
 
@@ -68,7 +68,7 @@ def writing(events: int) -> Iterator[Writer]:
 
 
 @contextmanager
-def _rebuilding(url: str) -> Iterator[None]:
+def rebuilding(url: str) -> Iterator[None]:
     """Rebuilds, one after the other, from the moment on that the first is at its work."""
     command = [sys.executable, "-m", "tallystick", "projections", "rebuild", "--store", url]
     stopping = threading.Event()

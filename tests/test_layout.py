@@ -76,7 +76,7 @@ OUTSIDE_THE_CORE = {"logging", "os", "pykka", "random", "threading", "time"}
 THE_OUTSIDE = ("tallystick.events.log.store", "tallystick.events.log.postgres")
 """The stores are all of the core that touches the outside."""
 LINES_OF_A_FILE, LINES_OF_A_FUNCTION = 400, 70
-MADE = {".git", ".hypothesis", ".venv", ".venv-focus", "__pycache__", "build", "dist", "node_modules"}
+MADE = {".git", ".hypothesis", ".venv", ".venv-focus", ".venv-peers", "__pycache__", "build", "dist", "node_modules"}
 
 
 def modules() -> Iterator[tuple[str, Path]]:

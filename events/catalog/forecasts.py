@@ -11,12 +11,14 @@ WhyForecast = Literal["shown", "warning", "demand", "stage"]
 Anomaly = Literal["outlier", "loop"]
 
 
-class Prediction(msgspec.Struct, frozen=True, gc=False):
+class Prediction(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """When one budget of an agent will be used up, as it was forecast after ``step`` reports.
 
     ``mark`` is the consumption, in internal units, at which it is used up. ``predicted``, the ends of the 80 % interval
     ``low`` and ``high``, and the average rate's ``baseline`` are steps, counted from the agent's first report.
-    ``stage`` is the decile of the mark that was consumed, 0 to 9.
+    ``stage`` is the decile of the mark that was consumed, 0 to 9. ``raw`` is what was predicted before past forecasts
+    of that stage recentred it; None where they did not. ``widened`` is the power to which the ends of an interval were
+    raised that past errors of its kind did not make; None where they did.
     """
 
     dimension: str
@@ -29,9 +31,11 @@ class Prediction(msgspec.Struct, frozen=True, gc=False):
     baseline: float
     confidence: float | None
     method: str
+    raw: float | None = None
+    widened: float | None = None
 
 
-class Outcome(msgspec.Struct, frozen=True, gc=False):
+class Outcome(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """One forecast beside which the truth is now known; fields as in `Prediction`."""
 
     stage: int
@@ -40,6 +44,8 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     low: float
     high: float
     baseline: float
+    raw: float | None = None
+    widened: float | None = None
 
 
 OPEN_MAX = 120
@@ -73,8 +79,9 @@ class ForecastScored(Event, kw_only=True, tag="forecast-scored.v1"):
 class RunLearned(Event, kw_only=True, tag="run-learned.v1"):
     """One finished or released run, for the forecasts of later ones.
 
-    ``growth`` is what `growth.Growth` keeps of its steps; ``elapsed_ms`` is from its opening to its last report. One
-    that was ``exhausted`` did not end by itself: what it would have used in all is not known.
+    ``growth`` is what `growth.Growth` keeps of its steps, ``head`` what of the first ones; it is empty where not known.
+    ``elapsed_ms`` is from its opening to its last report. One that was ``exhausted`` did not end by itself: what it
+    would have used in all is not known.
     """
 
     kind: ClassVar[Kind] = "decision"
@@ -85,6 +92,7 @@ class RunLearned(Event, kw_only=True, tag="run-learned.v1"):
     consumed: Amounts
     elapsed_ms: int
     growth: list[float]
+    head: list[float] = []
     exhausted: bool = False
 
 

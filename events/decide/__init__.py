@@ -17,6 +17,7 @@ from tallystick.events.decide.alerts import alert
 from tallystick.events.decide.answers import stamp
 from tallystick.events.decide.clock import pass_time as pass_time
 from tallystick.events.decide.handlers import HANDLERS
+from tallystick.events.decide.plain import PLAIN
 from tallystick.events.decide.retry import with_time
 from tallystick.events.decide.turn import Turn, Waited
 from tallystick.events.messages import proposals as p
@@ -50,7 +51,11 @@ def decide(
     if ledger.due_at() <= turn.now and type(command) is not p.OpenFleet:
         turn.events = pass_time(ledger, now)
         turn.own = turn.leveled = len(turn.events)
+    plain = PLAIN.get(type(command))
     try:
+        # Nothing else follows from a plain case.
+        if plain is not None and (said := plain(turn, command)) is not None:
+            return Decided(turn.events, turn.own, said)
         answer = HANDLERS[type(command)](turn, command)
     except InvalidAmount as error:
         answer = Refusal("invalid_amount", str(error), {"field": error.field})

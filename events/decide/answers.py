@@ -127,9 +127,9 @@ def held_reply(hold: Hold, *, to_come: bool = False) -> Held:
     """A hold, and what is left free beside it. ``to_come``: it is not set aside yet, and shown as if it were."""
     account = hold.account
     available: list[int | None] = [None, None, None]
-    for d in DIMENSIONS:
-        if hold.amount[d] and account.payers[d].allocated[d] is not None:
-            available[d] = account.payers[d].free[d] - (hold.amount[d] if to_come else 0)
+    for d, payer in enumerate(account.payers):
+        if hold.amount[d] and payer.allocated[d] is not None:
+            available[d] = payer.free[d] - (hold.amount[d] if to_come else 0)
     return Held(
         hold.id,
         account.id,

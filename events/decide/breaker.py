@@ -134,6 +134,7 @@ def _watch(turn: Turn, active: list[Condition], facts: Mapping[str, Value]) -> W
         len(ledger.tasks.running) if "agents_active" in names else None,
         ledger.tasks.queued if "queue_length" in names else None,
         full_at(ledger),
+        ledger.response_lines,
     )
 
 

@@ -55,8 +55,8 @@ def settle_cover(turn: Turn, account: Account) -> None:
 
     What comes back to the root repays overdraft, then refills the reserve to its configured size, then the pool.
     """
-    for d in DIMENSIONS:
-        _settle_cover(turn, account, d)
+    for d, payer in enumerate(account.payers):
+        _settle_cover(turn, payer, d)
 
 
 def settle_covers(turn: Turn, accounts: Iterable[Account]) -> None:
@@ -91,7 +91,6 @@ def _note_repaid(turn: Turn, account: Account) -> None:
 
 def _settle_cover(turn: Turn, account: Account, d: int) -> None:
     root = turn.ledger.root
-    account = account.payers[d]
     while account is not root:
         back = min(account.cover[d], account.free[d])
         if back <= 0:

@@ -46,6 +46,7 @@ def record_run(turn: Turn, command: p.RecordRun) -> Done:
             consumed=command.consumed,
             elapsed_ms=command.elapsed_ms,
             growth=command.growth,
+            head=command.head,
             exhausted=command.exhausted,
         )
     )

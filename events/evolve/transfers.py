@@ -36,15 +36,15 @@ def spend(balances: Balances, account: Account, event: "e.UsageReported | e.Hold
 
 def set_aside(balances: Balances, account: Account, amount: Money, sign: int) -> None:
     """Hold ``amount``, or with a negative ``sign`` give it back."""
-    for d in DIMENSIONS:
-        if amount[d]:
-            units = sign * amount[d]
-            payer = account.payers[d]
-            payer.free[d] -= units
-            account.held = plus(account.held, only(d, units))
+    # Every hold passes here twice: its account's amounts are added up once.
+    payers, held, units = account.payers, balances.held, (sign * amount[0], sign * amount[1], sign * amount[2])
+    for d, payer in enumerate(payers):
+        if more := units[d]:
+            payer.free[d] -= more
+            held[d] += more
             if payer is not account:
-                payer.held = plus(payer.held, only(d, units))
-            balances.held[d] += units
+                payer.held = plus(payer.held, only(d, more))
+    account.held = plus(account.held, units)
 
 
 def delegate(source: Account, d: int, units: int) -> None:

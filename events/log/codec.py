@@ -37,13 +37,15 @@ BODY_MAX: Final = 4 * 1024 * 1024
 
 _encode = msgspec.json.Encoder().encode
 _WIRE: Final[Any] = reduce(or_, WIRE)
+_BY_TYPE: Final[Mapping[str, Any]] = {str(cls.__struct_config__.tag): cls for cls in WIRE}
 _ANY: Final[Any] = reduce(or_, (*WIRE, *INTERNAL))
 _decode_wire = msgspec.json.Decoder(_WIRE).decode
 _decode_any = msgspec.json.Decoder(_ANY).decode
 _decode_event = msgspec.json.Decoder[Any](reduce(or_, CATALOG)).decode
 
-_DIGEST_KEY: Final = b',"digest":"'
-_TAIL: Final = len(_DIGEST_KEY) + 64 + 2
+DIGEST_KEY: Final = b',"digest":"'
+TAIL: Final = len(DIGEST_KEY) + 64 + 2
+"""Bytes of a record from its digest on."""
 
 UPCASTERS: Final[dict[str, Callable[[dict[str, Any]], dict[str, Any]]]] = {}
 """Old stored name to the function that turns its fields into those of the next version, ``type`` included."""
@@ -97,7 +99,8 @@ def _read(message: Message, new_id: Callable[[], str]) -> "tuple[Command, bytes]
         command: Command = _decode_wire(data)
         # A float, or a NaN, that JSON shows otherwise: every value is converted by the rules of the contract.
         if command != message:
-            command = msgspec.convert(msgspec.to_builtins(message, builtin_types=NO_TEXT), _WIRE)
+            said = msgspec.to_builtins(message, builtin_types=NO_TEXT)
+            command = msgspec.convert(said, _class_of(said))
         elif command.id is not None:
             return _of_the_sender(command), data
     elif isinstance(message, bytes | str):
@@ -112,12 +115,20 @@ def _read(message: Message, new_id: Callable[[], str]) -> "tuple[Command, bytes]
             if message.get("provider_usage") is not None:
                 message = {**message, "provider_usage": stripped(message["provider_usage"])}
             _in_ascii(other_digits_in(message))
-        command = msgspec.convert(message, _WIRE)
+        command = msgspec.convert(message, _class_of(message))
     if isinstance(command, Spending) and command.provider_usage is not None:
         command.provider_usage = stripped(command.provider_usage)
     if command.id is None:
         command.id = new_id()
     return _of_the_sender(command), _encode(command)
+
+
+def _class_of(message: Any) -> Any:
+    """The class that a mapping is to become: the one that its type names, so that the union of all, which takes longer
+    to make ready than the rest takes, is made only to say what is wrong with a type.
+    """
+    named = message.get("type") if type(message) is dict else None
+    return _BY_TYPE.get(named, _WIRE) if type(named) is str else _WIRE
 
 
 def _in_ascii(wrong: str | None) -> None:
@@ -191,8 +202,13 @@ def seal(
 ) -> tuple[bytes, bytes]:
     """The record of an event and its digest, chained to the digest ``before`` (32 bytes)."""
     body = record_body(event, asked, answered, peer, trace)
-    digest = hashlib.sha256(before + body)
-    return b"".join((body, _DIGEST_KEY, digest.hexdigest().encode(), b'"}')), digest.digest()
+    digest = hashlib.sha256(before + body).digest()
+    return with_digest(body, digest), digest
+
+
+def with_digest(body: bytes, digest: bytes) -> bytes:
+    """A record, from what it has up to its digest (32 bytes)."""
+    return b"".join((body, DIGEST_KEY, digest.hex().encode(), b'"}'))
 
 
 def record_body(
@@ -215,9 +231,9 @@ def unseal(record: bytes, before: bytes, position: int) -> bytes:
     Raises:
         BrokenChain: the record does not end in a digest, or its digest is not that of its content and predecessor.
     """
-    digest = hashlib.sha256(before + record[:-_TAIL])
-    if not record.endswith(b'%b%b"}' % (_DIGEST_KEY, digest.hexdigest().encode())):
-        if record[-_TAIL:-66] != _DIGEST_KEY:
+    digest = hashlib.sha256(before + record[:-TAIL])
+    if not record.endswith(b'%b%b"}' % (DIGEST_KEY, digest.hexdigest().encode())):
+        if record[-TAIL:-66] != DIGEST_KEY:
             raise BrokenChain(position, "the record does not end in a digest")
         raise BrokenChain(position, "the digest does not match the record and the one before it")
     return digest.digest()

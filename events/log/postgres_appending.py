@@ -1,13 +1,13 @@
 """Writing a batch to a log in PostgreSQL: one statement, which the server has whole before it begins.
 
 A writer that is stopped in the middle of it leaves no transaction open that another one would have to wait for, as it
-would in the middle of a COPY. The bytes of all records travel as one value, and the server cuts them apart: that is as
+would in the middle of a COPY. The bytes of all rows travel as one value, and the server cuts them apart: that is as
 fast as a COPY, and twice as fast as an array of values.
 """
 
 from collections.abc import Iterable, Sequence
-from itertools import accumulate
-from typing import Any, Final
+from itertools import accumulate, islice
+from typing import Any, Final, NamedTuple
 
 from psycopg import errors
 from psycopg.sql import SQL, Composed, Identifier
@@ -15,13 +15,19 @@ from psycopg.sql import SQL, Composed, Identifier
 from tallystick.events.log.postgres_lease import Lease
 from tallystick.events.log.postgres_sources import ADDED, entered
 from tallystick.events.log.postgres_tables import EVENTS, Connection
-from tallystick.events.log.store_contract import Fenced, Record, StoreError
+from tallystick.events.log.store_contract import PAGE, Fenced, Record, StoreError
+from tallystick.events.log.store_segments import Row, rows_of
 
 MINE: Final = SQL("SELECT fleet FROM tallystick_writers WHERE fleet = %s AND epoch = %s FOR KEY SHARE")
 """That a writer's place is still its own; no one takes it before the transaction has ended."""
 SELECT: Final = SQL("SELECT originator_version, topic, state FROM {} WHERE originator_id = %s").format(
     Identifier(EVENTS)
 )
+PAGE_OF_ROWS: Final = SQL(
+    "{} AND originator_version > %s AND originator_version <= coalesce((SELECT min(originator_version) FROM {}"
+    " WHERE originator_id = %s AND originator_version >= %s), 9223372036854775807) ORDER BY originator_version"
+).format(SELECT, Identifier(EVENTS))
+"""The rows behind a position, up to the first that reaches another one."""
 _COPY: Final = SQL("COPY {} (originator_id, originator_version, topic, state) FROM STDIN (FORMAT BINARY)").format(
     Identifier(EVENTS)
 )
@@ -37,9 +43,14 @@ _APPEND: Final = _WRITE.format(and_sources=SQL(""), events=Identifier(EVENTS))
 _APPEND_SOURCED: Final = _WRITE.format(and_sources=SQL(f", sourced AS ({ADDED})"), events=Identifier(EVENTS))
 
 
-def write(
-    connection: Connection, lease: Lease, named: str, records: Sequence[Record], sources: Sequence[tuple[str, int]]
-) -> None:
+class Batch(NamedTuple):
+    """Rows to be written behind the position ``before``."""
+
+    before: int
+    rows: Sequence[Row]
+
+
+def write(connection: Connection, lease: Lease, named: str, batch: Batch, sources: Sequence[tuple[str, int]]) -> None:
     """Write a batch, all or nothing, where the writer's place is its own and the log ends before the batch.
 
     Raises:
@@ -47,18 +58,19 @@ def write(
         StoreError: the log does not reach to the batch: it is not the one that was written.
         psycopg.Error: the database is away, or refuses.
     """
-    names, data = [record.name for record in records], [record.data for record in records]
-    lengths, before = list(map(len, data)), records[0].position - 1
+    before, rows = batch
+    topics, data = [row.topic for row in rows], [row.state for row in rows]
+    lengths = list(map(len, data))
     firsts = list(accumulate(lengths[:-1], initial=1))
     statement: Composed = _APPEND
     parameters: list[Any] = [lease.fleet, lease.epoch, before, before]
     if sources:
         statement = _APPEND_SOURCED
-        parameters += entered(sources, records[-1].position)
-    positions = [record.position for record in records]
-    parameters += [b"".join(data), positions, names, firsts, lengths]
+        parameters += entered(sources, rows[-1].position)
+    positions = [row.position for row in rows]
+    parameters += [b"".join(data), positions, topics, firsts, lengths]
     try:
-        if connection.execute(statement, parameters, prepare=True, binary=True).rowcount == len(records):
+        if connection.execute(statement, parameters, prepare=True, binary=True).rowcount == len(rows):
             return
     except errors.UniqueViolation as error:
         raise Fenced(f"another writer has written to {named}: {error.diag.message_detail}") from error
@@ -70,16 +82,16 @@ def write(
 
 
 def write_again(
-    connection: Connection, lease: Lease, named: str, records: Sequence[Record], sources: Sequence[tuple[str, int]]
+    connection: Connection, lease: Lease, named: str, batch: Batch, sources: Sequence[tuple[str, int]]
 ) -> None:
     """Write a batch of which it is not known whether it was written, as `write` does: it is there once, and whole."""
-    if _is_written(connection, lease.fleet, records):
+    if _is_written(connection, lease.fleet, batch):
         return
     try:
-        write(connection, lease, named, records, sources)
+        write(connection, lease, named, batch, sources)
     except Fenced:
         # The server may have ended what was sent over the broken connection only now.
-        if not _is_written(connection, lease.fleet, records):
+        if not _is_written(connection, lease.fleet, batch):
             raise
 
 
@@ -89,12 +101,14 @@ def copy_in(connection: Connection, fleet: str, records: Iterable[Record]) -> in
     Raises:
         psycopg.Error: the database is away, or refuses, or has such a record.
     """
-    with connection.cursor() as cursor:
-        with cursor.copy(_COPY) as copy:
-            copy.set_types(("text", "int8", "text", "bytea"))
-            for record in records:
-                copy.write_row((fleet, *record))
-        return cursor.rowcount
+    count, left = 0, iter(records)
+    with connection.cursor() as cursor, cursor.copy(_COPY) as copy:
+        copy.set_types(("text", "int8", "text", "bytea"))
+        while batch := list(islice(left, PAGE)):
+            count += len(batch)
+            for row in rows_of(batch):
+                copy.write_row((fleet, *row))
+    return count
 
 
 def check_mine(connection: Connection, lease: Lease) -> None:
@@ -108,9 +122,9 @@ def check_mine(connection: Connection, lease: Lease) -> None:
         raise Fenced(lease.lost(connection))
 
 
-def _is_written(connection: Connection, fleet: str, records: Sequence[Record]) -> bool:
+def _is_written(connection: Connection, fleet: str, batch: Batch) -> bool:
     """Whether a batch whose answer was lost is there: it is whole, then. Records chain, so no other is the same."""
-    last = records[-1]
+    last = batch.rows[-1]
     query = SQL("{} AND originator_version = %s").format(SELECT)
     row = connection.execute(query, (fleet, last.position), binary=True).fetchone()
-    return row is not None and Record(*row) == last
+    return row is not None and Row(*row) == last

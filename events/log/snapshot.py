@@ -40,7 +40,7 @@ from tallystick.events.state.outputs import Outputs
 from tallystick.events.state.rules import Rules
 from tallystick.events.state.slot_time import SlotTimes
 
-FORMAT = 22
+FORMAT = 23
 """Raised whenever what follows changes its meaning; a snapshot of another format is ignored."""
 
 

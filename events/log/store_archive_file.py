@@ -1,11 +1,13 @@
-"""A file of old records: gzip, one record a line, as it was in the log; the first line says what the file is.
+"""A file of old records: gzip, one record a line; the first line says what the file is.
 
-``zcat`` shows it. Each block is a gzip member of its own, so that one record is found without reading the others.
+``zcat`` shows it. Each block is a gzip member of its own, so that one record is found without reading the others. Of a
+block, only the first and the last record have their digests, as in a row of the store (`store_segments`): digests do
+not compress. Older versions wrote all of them.
 """
 
 import hashlib
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from gzip import compress
 from itertools import islice
 from pathlib import Path
@@ -13,10 +15,10 @@ from typing import BinaryIO, Final, NamedTuple
 
 from tallystick.events.log.broken_chain import BrokenChain
 from tallystick.events.log.store_contract import Record, StoreError
+from tallystick.events.log.store_segments import pieces_of, records_of_pieces
 
 BLOCK: Final = 1_000
 """Records in a block."""
-_HEAD: Final = b'{"type":"'
 _GZIP: Final = 31
 """To zlib: a gzip member."""
 
@@ -72,7 +74,7 @@ class Writing:
         left = iter(records)
         while block := list(islice(left, BLOCK)):
             offset = self.size
-            self._put(b"".join(record.data + b"\n" for record in block))
+            self._put(b"".join(piece + b"\n" for piece in pieces_of(block)))
             first, upto = block[0].position, block[-1].position
             self.blocks.append(Block(first, upto, self._archive, offset, self.size - offset))
 
@@ -84,11 +86,11 @@ class Writing:
 
 
 def read_block(file: Path, block: Block) -> list[Record]:
-    """The records of a block, as they lie there: nothing is proved.
+    """The records of a block; that they follow those before it is not proved.
 
     Raises:
         StoreError: the file is not there, or cannot be read.
-        BrokenChain: the block is damaged.
+        BrokenChain: the block is damaged, or not what was written.
     """
     try:
         with file.open("rb") as stream:
@@ -102,14 +104,4 @@ def read_block(file: Path, block: Block) -> list[Record]:
         text = zlib.decompress(member, _GZIP)
     except zlib.error as error:
         raise BrokenChain(block.first, f"the archive {file} is damaged: {error}") from error
-    return list(_records(text, block.first))
-
-
-def _records(text: bytes, first: int) -> Iterator[Record]:
-    for position, data in enumerate(text.split(b"\n")[:-1], start=first):
-        yield Record(position, name_in(data), data)
-
-
-def name_in(data: bytes) -> str:
-    """The stored name in a record, which begins with it; empty where it does not."""
-    return data[len(_HEAD) : data.find(b'"', len(_HEAD))].decode("utf-8", "replace") if data.startswith(_HEAD) else ""
+    return records_of_pieces(text.split(b"\n")[:-1], block.first)

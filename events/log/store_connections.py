@@ -2,11 +2,16 @@
 
 import sqlite3
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final, Literal
 
-from eventsourcing.persistence import ConnectionPoolClosedError
-from eventsourcing.sqlite import SQLiteConnection, SQLiteConnectionPool
+from eventsourcing.persistence import ConnectionPoolClosedError, IntegrityError
+from eventsourcing.sqlite import SQLiteConnection, SQLiteConnectionPool, SQLiteCursor, SQLiteDatastore
 
+LOCK_SECONDS: Final = 5
+PAGE_BYTES: Final = 16_384
+"""Of a new file: a row has many records, and would lie on a chain of smaller pages."""
 _LOOK_SECONDS: Final = 0.1
 
 
@@ -46,7 +51,50 @@ class SqliteConnections(SQLiteConnectionPool):
             timeout=self._lock_seconds,
             cached_statements=128,
         )
+        connection.execute(f"PRAGMA page_size={PAGE_BYTES}")  # nothing to a file that is there
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute(f"PRAGMA synchronous={self._synchronous}")
         connection.row_factory = sqlite3.Row
         return SQLiteConnection(connection, max_age=None)
+
+
+class FleetFile(SQLiteDatastore):
+    """Connections to a fleet's file. A writer has one of its own."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path, originator_id_type="text")
+        self.pool.close()  # the library's
+        self.pool = SqliteConnections(path, "FULL", LOCK_SECONDS)
+        self._writing: SQLiteConnection | None = None
+
+    def keep_writer(self) -> None:
+        """Write through one connection from now on: to fetch it from the pool each time costs as much as a sync."""
+        self._writing = self.pool.get_connection(is_writer=True)
+
+    @contextmanager
+    def transaction(self, *, commit: bool) -> Iterator[SQLiteCursor]:
+        if commit and self._writing is not None:
+            with self._writing.transaction(commit=True) as cursor:
+                yield cursor
+        else:
+            with super().transaction(commit=commit) as cursor:
+                yield cursor
+
+    @contextmanager
+    def statement(self) -> Iterator[SQLiteCursor]:
+        """For a writer: a cursor for one statement, which is a transaction of its own."""
+        if self._writing is None:
+            raise ConnectionPoolClosedError
+        cursor = self._writing.cursor()
+        try:
+            yield cursor
+        except sqlite3.IntegrityError as error:
+            raise IntegrityError(error) from error
+        finally:
+            cursor.sqlite_cursor.close()
+
+    def close(self) -> None:
+        if self._writing is not None:
+            writing, self._writing = self._writing, None
+            self.pool.put_connection(writing)
+        super().close()

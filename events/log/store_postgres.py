@@ -15,7 +15,15 @@ import psycopg
 from psycopg import errors
 from psycopg.sql import SQL, Composed, Identifier
 
-from tallystick.events.log.postgres_appending import SELECT, check_mine, copy_in, write, write_again
+from tallystick.events.log.postgres_appending import (
+    PAGE_OF_ROWS,
+    SELECT,
+    Batch,
+    check_mine,
+    copy_in,
+    write,
+    write_again,
+)
 from tallystick.events.log.postgres_database import give_back, shared
 from tallystick.events.log.postgres_following import PostgresSubscription
 from tallystick.events.log.postgres_lease import LEASE_SECONDS, Lease, take_lease
@@ -39,7 +47,9 @@ from tallystick.events.log.store_contract import (
     NoFleet,
     Record,
     StoreError,
+    check_next,
 )
+from tallystick.events.log.store_segments import OpenedRow, Row, rows_of
 
 _AGAIN_SECONDS: Final = 0.2
 _RETRIED: Final = (errors.SerializationFailure, errors.DeadlockDetected)
@@ -55,6 +65,7 @@ class PostgresStore:
         self.named = self._place.named
         self.url = url
         self._process = os.getpid()
+        self._opened = OpenedRow()
         self._database = shared(self._place)
         self.sources = PostgresSources(self._database, self._place, self._fenced)
         self._lease: Lease | None = None
@@ -81,11 +92,14 @@ class PostgresStore:
             raise Fenced(str(self.lost()))
         if not records:
             return
+        before = records[0].position - 1
+        check_next(records, before, self.named)
+        batch = Batch(before, rows_of(records))
         lease, broken = self._own_lease(), False
         while True:
             try:
                 with self._database.writing() as connection:
-                    (write_again if broken else write)(connection, lease, self.named, records, sources)
+                    (write_again if broken else write)(connection, lease, self.named, batch, sources)
                 break
             except (*BROKEN, *_RETRIED) as error:
                 if isinstance(error, _FULL):
@@ -126,7 +140,7 @@ class PostgresStore:
         while True:
             page = self._page(after, upto)
             yield from page
-            if len(page) < PAGE:
+            if not page or page[-1].position == upto:
                 return
             after = page[-1].position
 
@@ -136,7 +150,7 @@ class PostgresStore:
 
     def last(self) -> Record | None:
         found = self._rows(SQL("{} ORDER BY originator_version DESC LIMIT 1").format(SELECT), (self._place.fleet,))
-        return found[0] if found else None
+        return self._opened.records_in(found[0])[-1] if found else None
 
     def stray(self) -> str | None:
         found = self._rows(
@@ -191,16 +205,24 @@ class PostgresStore:
     # --- reading ------------------------------------------------------------------------------------------------------
 
     def _page(self, after: int, upto: int | None = None) -> list[Record]:
-        bound = SQL("") if upto is None else SQL("AND originator_version <= %s")
-        query = SQL("{} AND originator_version > %s {} ORDER BY originator_version LIMIT {}").format(
-            SELECT, bound, PAGE
-        )
-        return self._rows(query, (self._place.fleet, after, *([] if upto is None else [upto])))
+        """About ``PAGE`` records behind ``after``; none at the end of the log.
 
-    def _rows(self, query: Composed, parameters: Sequence[object]) -> list[Record]:
+        Raises:
+            BrokenChain: the first row is not what was written.
+        """
+        if upto is not None and upto <= after:
+            return []
+        enough = max(after + 1, after + PAGE if upto is None else min(after + PAGE, upto))
+        fleet = self._place.fleet
+        records, broken = self._opened.records_of(self._rows(PAGE_OF_ROWS, (fleet, after, fleet, enough)), after, upto)
+        if broken is not None and not records:
+            raise broken
+        return records
+
+    def _rows(self, query: Composed, parameters: Sequence[object]) -> list[Row]:
         try:
             with self._database.reading() as cursor:
-                return list(map(Record._make, cursor.execute(query, parameters)))
+                return list(map(Row._make, cursor.execute(query, parameters)))
         except psycopg.Error as error:
             raise unread(self.named, error) from error
 

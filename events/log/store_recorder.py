@@ -1,25 +1,25 @@
-"""The log's table: `eventsourcing`'s recorder, with multi-row inserts, a check of the writer's place, and archives."""
+"""The log's table: `eventsourcing`'s recorder, with rows of many records, a check of the writer's place, archives."""
 
+import sys
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
-from itertools import chain, takewhile
-from typing import Any, NamedTuple
+from itertools import chain
+from typing import Any, Final, NamedTuple
 
-from eventsourcing.persistence import IntegrityError, ListenNotifySubscription
-from eventsourcing.sqlite import SQLiteApplicationRecorder, SQLiteCursor, SQLiteDatastore
+from eventsourcing.persistence import IntegrityError
+from eventsourcing.sqlite import SQLiteApplicationRecorder, SQLiteCursor
 
 from tallystick.events.log.store_archive_file import Archive, Block
 from tallystick.events.log.store_archives import Archives, put
+from tallystick.events.log.store_connections import FleetFile
 from tallystick.events.log.store_contract import PAGE, STREAM, Record
+from tallystick.events.log.store_segments import OpenedRow, Row
 from tallystick.events.log.store_sources import add_entries
 
-_GROUPS = (1024, 512, 256, 128, 64)
-"""Rows per INSERT, and then the rest in one: few statements a commit, of few kinds, each prepared once.
-
-`sqlite3` gives up the interpreter's lock at every step, and another busy thread may keep it for long; a multi-row
-INSERT is one step.
-"""
+_ROWS: Final = 32
+"""Rows per INSERT: few kinds of statements, each prepared once."""
+_COLUMNS: Final = "originator_version, topic, state"
 
 
 class Page(NamedTuple):
@@ -30,31 +30,34 @@ class Page(NamedTuple):
 
 
 class LogRecorder(SQLiteApplicationRecorder):
-    """The library's application recorder: the originator's version is the position in the fleet's one stream."""
+    """The library's application recorder: the originator's version is the position of a row's last record."""
 
-    def __init__(self, datastore: SQLiteDatastore, archives: Archives) -> None:
+    def __init__(self, datastore: FleetFile, archives: Archives) -> None:
         super().__init__(datastore)
+        self._writing = datastore
         self._archives = archives
         self._listeners: set[threading.Event] = set()
+        self._opened = OpenedRow()
 
-    def append(self, records: Sequence[Record], epoch: int, sources: Sequence[tuple[str, int]]) -> None:
-        """One transaction: the writer's place is checked, the rows are inserted, the commit is synced."""
-        with self.datastore.transaction(commit=True) as cursor:
-            _check_epoch(cursor, epoch)
-            self._insert_rows(cursor, records)
+    def append(self, rows: Sequence[Row], epoch: int, sources: Sequence[tuple[str, int]]) -> None:
+        """One transaction: the writer's place is checked, the rows are inserted, the commit is synced.
+
+        Where all is in one statement, that is the transaction.
+
+        Raises:
+            IntegrityError: the place was taken over, or a position is taken.
+        """
+        is_one = len(rows) <= _ROWS and not sources
+        with self._writing.statement() if is_one else self._writing.transaction(commit=True) as cursor:
+            for start in range(0, len(rows), _ROWS):
+                part = rows[start : start + _ROWS]
+                cursor.execute(_insert(self.events_table_name, len(part)), (*chain.from_iterable(part), epoch))
+                if cursor.sqlite_cursor.rowcount != len(part):
+                    raise IntegrityError("the writer's place was taken over")
             if sources:
-                add_entries(cursor, sources, records[-1].position)
+                add_entries(cursor, sources, rows[-1].position)
         for listener in tuple(self._listeners):
             listener.set()
-
-    def _insert_rows(self, cursor: SQLiteCursor, records: Sequence[Record]) -> None:
-        start, total = 0, len(records)
-        while start < total:
-            left = total - start
-            rows = next((group for group in _GROUPS if group <= left), left)
-            values = tuple(chain.from_iterable(records[start : start + rows]))
-            cursor.execute(_insert(self.events_table_name, rows), values)
-            start += rows
 
     def move_out(self, archive: Archive, blocks: Sequence[Block], epoch: int) -> None:
         with self.datastore.transaction(commit=True) as cursor:
@@ -66,32 +69,65 @@ class LogRecorder(SQLiteApplicationRecorder):
             )
 
     def page(self, after: int, upto: int | None) -> Page:
-        """Up to ``PAGE`` records behind ``after``, in the order of their positions, wherever they lie."""
-        condition = "" if upto is None else "AND originator_version<=?"
-        parameters: list[Any] = [STREAM, after, *([] if upto is None else [upto]), PAGE]
+        """About ``PAGE`` records behind ``after``, in the order of their positions, wherever they lie.
+
+        Raises:
+            BrokenChain: the first row, or an archive, is not what was written.
+        """
+        if upto is not None and upto <= after:
+            return Page([], more=False)
+        enough = after + PAGE if upto is None else min(after + PAGE, upto)
         with self.datastore.transaction(commit=False) as cursor:
-            cursor.execute(
-                f"SELECT originator_version, topic, state FROM {self.events_table_name} WHERE originator_id=?"
-                f" AND originator_version>? {condition} ORDER BY originator_version LIMIT ?",
-                parameters,
-            )
-            cursor.sqlite_cursor.row_factory = None
-            records = list(map(Record._make, cursor.fetchall()))
-            if not (records and records[0].position == after + 1) and (upto is None or after < upto):
+            rows = self._rows_between(cursor, after, enough)
+            records, broken = self._opened.records_of(rows, after, upto)
+            if not (records and records[0].position == after + 1):
                 archived = self._archives.records(cursor, after, upto)
                 if archived:
                     return Page(archived, more=archived[-1].position != upto)
-            return Page(records, more=len(records) == PAGE)
+            if broken is not None and not records:
+                raise broken
+            end = rows[-1].position if rows else 0
+            return Page(records, more=broken is not None or (enough <= end and (upto is None or end < upto)))
+
+    def _rows_between(self, cursor: SQLiteCursor, after: int, enough: int) -> list[Row]:
+        """The rows from the one behind ``after`` to the first that reaches ``enough``, or to the end of the log."""
+        cursor.execute(
+            f"SELECT {_COLUMNS} FROM {self.events_table_name} WHERE originator_id=? AND originator_version>?"
+            f" AND originator_version<=ifnull((SELECT min(originator_version) FROM {self.events_table_name}"
+            " WHERE originator_id=? AND originator_version>=?), ?) ORDER BY originator_version",
+            (STREAM, after, STREAM, max(enough, after + 1), sys.maxsize),
+        )
+        cursor.sqlite_cursor.row_factory = None
+        return list(map(Row._make, cursor.fetchall()))
 
     def last_record(self) -> Record | None:
+        row = self._last_row()
+        return None if row is None else self._opened.records_in(row)[-1]
+
+    def end(self) -> int:
+        """The position of the newest record; 0 in an empty log."""
+        row = self._last_row()
+        return 0 if row is None else row.position
+
+    def row_end(self, upto: int) -> int:
+        """The newest position that is not behind ``upto`` and ends a row; 0 where there is none."""
         with self.datastore.transaction(commit=False) as cursor:
             cursor.execute(
-                f"SELECT originator_version, topic, state FROM {self.events_table_name} WHERE originator_id=?"
+                f"SELECT MAX(originator_version) FROM {self.events_table_name}"
+                " WHERE originator_id=? AND originator_version<=?",
+                (STREAM, upto),
+            )
+            return int(cursor.fetchone()[0] or 0)
+
+    def _last_row(self) -> Row | None:
+        with self.datastore.transaction(commit=False) as cursor:
+            cursor.execute(
+                f"SELECT {_COLUMNS} FROM {self.events_table_name} WHERE originator_id=?"
                 " ORDER BY originator_version DESC LIMIT 1",
                 (STREAM,),
             )
             row = cursor.fetchone()
-            return None if row is None else Record(*row)
+            return None if row is None else Row(*row)
 
     def stray(self) -> tuple[int, Any, Any] | None:
         """Row, stream and position of the first row that is not in its place: a row's number is its position."""
@@ -105,13 +141,6 @@ class LogRecorder(SQLiteApplicationRecorder):
             row = cursor.fetchone()
             return None if row is None else tuple(row)
 
-    def archived_upto(self) -> int:
-        """The position up to which records are in archives; a writer's store does not change that."""
-        with self.datastore.transaction(commit=False) as cursor:
-            cursor.execute("SELECT MAX(upto) FROM archives")
-            row = cursor.fetchone()
-            return (row and row[0]) or 0
-
     def listen(self, event: threading.Event) -> None:
         self._listeners.add(event)
 
@@ -119,26 +148,28 @@ class LogRecorder(SQLiteApplicationRecorder):
         self._listeners.discard(event)
 
 
-class SqliteSubscription(ListenNotifySubscription[LogRecorder]):
-    """The library's subscription, woken within this process at every commit.
+class SqliteSubscription:
+    """Follows a log that this process writes, woken at every commit. ``read`` gives the records behind a position."""
 
-    It knows nothing of archives: what is ``archived`` of the records that are asked for comes first.
-    """
+    def __init__(self, recorder: LogRecorder, read: Callable[[int], Iterable[Record]], after: int) -> None:
+        self._recorder, self._read, self._after = recorder, read, after
+        self._news, self._stopped = threading.Event(), threading.Event()
+        recorder.listen(self._news)
 
-    def __init__(self, recorder: LogRecorder, after: int, archived: Iterable[Record]) -> None:
-        super().__init__(recorder=recorder, gt=after)
-        self._archived = archived
-        recorder.listen(self._has_been_notified)
-        self._has_been_notified.set()
-
-    def __iter__(self) -> Iterator[Record]:  # type: ignore[override]
-        yield from takewhile(lambda _: not self._has_been_stopped, self._archived)
-        for notification in iter(self.__next__, None):
-            yield Record(notification.originator_version, notification.topic, notification.state)
+    def __iter__(self) -> Iterator[Record]:
+        while not self._stopped.is_set():
+            self._news.clear()
+            for record in self._read(self._after):
+                if self._stopped.is_set():
+                    return
+                self._after = record.position
+                yield record
+            self._news.wait()
 
     def stop(self) -> None:
-        super().stop()
-        self._recorder.unlisten(self._has_been_notified)
+        self._stopped.set()
+        self._recorder.unlisten(self._news)
+        self._news.set()
 
 
 def _check_epoch(cursor: SQLiteCursor, epoch: int) -> None:
@@ -150,4 +181,9 @@ def _check_epoch(cursor: SQLiteCursor, epoch: int) -> None:
 
 @cache
 def _insert(table: str, rows: int) -> str:
-    return f"INSERT INTO {table} VALUES " + ",".join([f"('{STREAM}',?,?,?)"] * rows)
+    """Insert rows where the epoch is the writer's; a row's number is its position."""
+    values = ",".join(["(?,?,?)"] * rows)
+    return (
+        f"INSERT INTO {table} (rowid, originator_id, {_COLUMNS}) SELECT column1, '{STREAM}', column1, column2, column3"
+        f" FROM (VALUES {values}) WHERE EXISTS (SELECT 1 FROM writer WHERE epoch=?)"
+    )

@@ -1,4 +1,4 @@
-"""The log in one SQLite file: `eventsourcing`'s recorder, with multi-row inserts, a writer's fence and subscriptions.
+"""The log in one SQLite file: `eventsourcing`'s recorder, rows of many records, a writer's fence and subscriptions.
 
 WAL with ``synchronous=FULL``: a commit is one sync. Two fences stand before the log. A lock on a file beside the
 database keeps a second process out and falls with its holder's death. An epoch in the database, raised by each new
@@ -9,24 +9,17 @@ import datetime as dt
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
 from eventsourcing.domain import EventSourcingError
-from eventsourcing.persistence import (
-    IntegrityError,
-)
-from eventsourcing.sqlite import (
-    SQLiteAggregateRecorder,
-    SQLiteConnection,
-    SQLiteCursor,
-    SQLiteDatastore,
-)
+from eventsourcing.persistence import IntegrityError
+from eventsourcing.sqlite import SQLiteAggregateRecorder
 from filelock import FileLock, Timeout
 
 from tallystick.events.log.store_archive_file import Archive, Block
 from tallystick.events.log.store_archives import TABLES, Archives, check_there
-from tallystick.events.log.store_connections import SqliteConnections
+from tallystick.events.log.store_connections import FleetFile
 from tallystick.events.log.store_contract import (
     SNAPSHOTS_KEPT,
     STREAM,
@@ -36,13 +29,13 @@ from tallystick.events.log.store_contract import (
     StoreError,
     Subscription,
     WriterPresent,
+    check_next,
     holder,
 )
 from tallystick.events.log.store_place import APPLICATION, OpenFiles, check_ours, identity_of
 from tallystick.events.log.store_recorder import LogRecorder, Page, SqliteSubscription
+from tallystick.events.log.store_segments import VIEW, rows_of
 from tallystick.events.log.store_sources import SqliteSources
-
-_LOCK_SECONDS = 5
 
 
 class SqliteStore:
@@ -55,7 +48,7 @@ class SqliteStore:
         if not writer and not path.exists():
             raise NoFleet(f"there is no fleet at {url}: the file {url.partition(':///')[2]} does not exist")
         self._lock: FileLock | None = None
-        self._epoch = 0
+        self._epoch = self._end = 0
         self._process = os.getpid()
         self._files: OpenFiles | None = None
         self._there = identity_of(path)
@@ -65,7 +58,7 @@ class SqliteStore:
                 self._take_lock()
                 if marked:
                     check_there(path)
-            self._datastore = _Datastore(str(path))
+            self._datastore = FleetFile(str(path))
             self._log = LogRecorder(self._datastore, Archives(path))
             self._snapshots = SQLiteAggregateRecorder(self._datastore, events_table_name="snapshots")
             self.sources = SqliteSources(self._datastore, url)
@@ -79,6 +72,7 @@ class SqliteStore:
                 self._create_view()
                 self._datastore.keep_writer()
                 self._take_place()
+                self._end = self._log.end()
                 self._files = OpenFiles(path)
             else:
                 self._log.max_notification_id()
@@ -93,7 +87,10 @@ class SqliteStore:
         if self._process != os.getpid():
             raise Fenced(str(self.lost()))
         try:
-            self._log.append(records, self._epoch, sources)
+            if records:
+                check_next(records, self._end, self.named)
+                self._log.append(rows_of(records), self._epoch, sources)
+                self._end = records[-1].position
         except IntegrityError as error:
             raise Fenced(f"another writer has written to {self.named}: {error}") from error
         except (EventSourcingError, sqlite3.Error, OSError) as error:
@@ -170,11 +167,7 @@ class SqliteStore:
             from tallystick.events.log.store_following import FileSubscription
 
             return FileSubscription(self, self.path, self._there, after)
-        return self._subscription(after)
-
-    def _subscription(self, after: int) -> SqliteSubscription:
-        upto = max(after, self._log.archived_upto())
-        return SqliteSubscription(self._log, upto, self.read(after, upto) if upto > after else ())
+        return SqliteSubscription(self._log, self.read, after)
 
     def close(self) -> None:
         if self._process != os.getpid():
@@ -216,15 +209,19 @@ class SqliteStore:
     def _create_view(self) -> None:
         """For a reader with nothing but the sqlite3 shell: the log as text, so that its JSON functions can read it."""
         with self._datastore.transaction(commit=True) as cursor:
-            cursor.execute(
-                "CREATE VIEW IF NOT EXISTS log AS SELECT originator_version AS position, topic AS type,"
-                f" CAST(state AS TEXT) AS record FROM {self._log.events_table_name} WHERE originator_id='{STREAM}'"
-            )
+            cursor.execute("SELECT sql FROM sqlite_master WHERE name = 'log'")
+            if (row := cursor.fetchone()) is None or row[0] != VIEW:
+                cursor.execute("DROP VIEW IF EXISTS log")
+                cursor.execute(VIEW)
 
     def _create_archives(self) -> None:
         with self._datastore.transaction(commit=True) as cursor:
             for table in TABLES:
                 cursor.execute(table)
+
+    def row_end(self, upto: int) -> int:
+        """The newest position that is not behind ``upto`` and ends a row of the log; 0 where there is none."""
+        return self._log.row_end(upto)
 
     def move_out(self, archive: Archive, blocks: Sequence[Block]) -> None:
         """For a writer: enter an archive that is on the disk, and remove its records, in one transaction."""
@@ -255,33 +252,6 @@ class SqliteStore:
         if self._lock is not None:
             self._lock.release()
             self._lock = None
-
-
-class _Datastore(SQLiteDatastore):
-    def __init__(self, path: str) -> None:
-        super().__init__(path, originator_id_type="text")
-        self.pool.close()
-        self.pool = SqliteConnections(path, "FULL", _LOCK_SECONDS)
-        self._writing: SQLiteConnection | None = None
-
-    def keep_writer(self) -> None:
-        """Write through one connection from now on: to fetch it from the pool each time costs as much as a sync."""
-        self._writing = self.pool.get_connection(is_writer=True)
-
-    @contextmanager
-    def transaction(self, *, commit: bool) -> Iterator[SQLiteCursor]:
-        if commit and self._writing is not None:
-            with self._writing.transaction(commit=True) as cursor:
-                yield cursor
-        else:
-            with super().transaction(commit=commit) as cursor:
-                yield cursor
-
-    def close(self) -> None:
-        if self._writing is not None:
-            writing, self._writing = self._writing, None
-            self.pool.put_connection(writing)
-        super().close()
 
 
 def _why(error: Exception) -> str:

@@ -116,6 +116,7 @@ class RecordRun(Command):
     consumed: Amounts
     elapsed_ms: int
     growth: list[float]
+    head: list[float] = msgspec.field(default_factory=list)
     agent_type: Name | None = None
     model: Name | None = None
     exhausted: bool = False

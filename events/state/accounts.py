@@ -312,14 +312,14 @@ class Account(msgspec.Struct, array_like=True, eq=False):
         """`remaining` by dimension. It is the free balance: an account that others cover has nothing free."""
         return limited(self.allocated, self.free)
 
-    def ratio(self) -> float:
-        """Consumed / base, the largest over the limited dimensions; anything of nothing is 1."""
+    def ratio(self, more: Money = ZERO) -> float:
+        """Consumed / base, the largest over the limited dimensions, with so much ``more``; anything of nothing is 1."""
         most = 0.0
         allocated, given_back, delegated = self.allocated, self.given_back, self.delegated
         spent, closed = self.spent, self.closed
         for d in self.dims:
             base = allocated[d] + given_back[d] - delegated[d]  # type: ignore[operator]
-            consumed = spent[d] + closed[d]
+            consumed = spent[d] + closed[d] + more[d]
             ratio = consumed / base if base > 0 else 1.0 if consumed else 0.0
             if ratio > most:  # noqa: PLR1730 - a call of max() costs more than all the rest of this loop
                 most = ratio

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from itertools import chain
 
 from tallystick.config.amounts import DIMENSIONS, EDGE_NAMES, TOKENS
-from tallystick.events.catalog import Event, UsageCorrected, UsageReported
+from tallystick.events.catalog import Event, HoldPlaced, HoldSettled, UsageCorrected, UsageReported
 from tallystick.events.state import inheritance
 from tallystick.events.state.accounts import Account
 from tallystick.events.state.ledger import Ledger
@@ -45,10 +45,13 @@ def check_conserved(ledger: Ledger, events: Iterable[Event] | None = None) -> No
 def _touched(ledger: Ledger, events: Iterable[Event]) -> set[Account]:
     """The accounts whose balances the events may have changed: those that they name, and those that pay for these."""
     names: set[str | None] = set()
+    root = ledger.root
     for event in events:
         if type(event) is UsageReported or type(event) is UsageCorrected:
             names.add(event.agent)
             names.add(event.charged)
+        elif type(event) is HoldPlaced or type(event) is HoldSettled:
+            names.add(event.agent)
         else:
             names.update(getattr(event, field, None) for field in ("agent", "source", "target"))
     touched: set[Account] = set()
@@ -56,10 +59,12 @@ def _touched(ledger: Ledger, events: Iterable[Event]) -> set[Account]:
         account = None if name is None else ledger.accounts.get(name)
         if account is None and name in ledger.released:
             account = ledger.accounts.get(ledger.released[name].parent)
-        if account is not None:
+        if account is not None and account.parent is root:
+            touched.add(account)  # only the root pays beside it
+        elif account is not None:
             assert account.parent is not None
             touched.update((account, *account.payers, *account.parent.payers))
-    touched.discard(ledger.root)
+    touched.discard(root)
     return touched
 
 

@@ -31,10 +31,11 @@ class Watch:
     A cache, made by `breaker.record_crossings` and thrown away whenever what it rests on changes. ``spent`` are tokens
     and nano-dollars of all usage ever, ``committed`` what is spent and held by dimension; ``running`` and ``queued``
     are how many tasks ran and waited at the last look, None where no condition asks. ``full`` are the tokens and
-    nano-dollars, spent and held, at which the day's limits leave no room for another hold.
+    nano-dollars, spent and held, at which the day's limits leave no room for another hold. ``quiet`` is the first of
+    these lines and those of the fleet's response, in what is spent and held by dimension.
     """
 
-    __slots__ = ("committed", "full", "queued", "running", "spent")
+    __slots__ = ("committed", "full", "queued", "quiet", "running", "spent")
 
     def __init__(
         self,
@@ -43,12 +44,14 @@ class Watch:
         running: int | None,
         queued: int | None,
         full: tuple[int, int],
+        response: Money,
     ) -> None:
         self.spent = spent
         self.full = full
         self.committed = committed
         self.running = running
         self.queued = queued
+        self.quiet = tuple(map(min, committed, response, (full[0], FAR, full[1])))
 
 
 class Day:

@@ -8,17 +8,23 @@ latent data models, JRSS B 71, 2009): constant in time and memory however many r
 forgotten slowly.
 """
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from math import inf
+
+import msgspec
+from msgspec.structs import astuple
 
 from tallystick.events.state.growth import Moments
 
 RUNS_REMEMBERED = 256
 """About so many of the last runs shape the prior: each weighs at least 1 / this."""
+KINDS_MIN = 2
+"""How much kinds differ is not known of fewer."""
 _TINY = 1e-9
 """What counts as nothing beside the size of the numbers at hand; keeps matrices invertible."""
 
 
-class Line(NamedTuple):
+class Line(msgspec.Struct, frozen=True, gc=False):
     """A Gaussian of a line ``level + growth × x``, and the variance of the noise about it."""
 
     level: float
@@ -35,10 +41,11 @@ def updated(line: Line, seen: Moments) -> Line:
     With X'X = G and X'y = h: covariance P = C (I + G C / s)⁻¹, mean m + P (h - G m) / s. This form needs no inverse of
     C and stays true where the prior is certain (Bishop: Pattern Recognition and Machine Learning, 3.3).
     """
-    n, x, y, xx, xy, _ = seen
-    level, growth, c0, c1, c2, s = line
+    n = seen.n
     if n <= 0:
         return line
+    x, y, xx, xy = seen.x, seen.y, seen.xx, seen.xy
+    level, growth, c0, c1, c2, s = line.level, line.growth, line.level_var, line.covar, line.growth_var, line.noise
     # X'X = n (1, x; x, xx + x²), and what of X'y the prior's line does not explain.
     gap = y - level - growth * x
     g1, g2 = n * x, n * (xx + x * x)
@@ -124,7 +131,7 @@ def _alone(seen: Moments) -> Line:
 
 def _residual(run: Line, seen: Moments) -> float:
     """The expected sum of squared distances of a run's points from its line, of which only ``run`` is known."""
-    n, x, y, xx, xy, yy = seen
+    n, x, y, xx, xy, yy = seen.n, seen.x, seen.y, seen.xx, seen.xy, seen.yy
     gap = y - run.level - run.growth * x
     about = yy - 2 * run.growth * xy + run.growth * run.growth * xx
     unknown = run.level_var + 2 * x * run.covar + (xx + x * x) * run.growth_var
@@ -133,3 +140,34 @@ def _residual(run: Line, seen: Moments) -> float:
 
 def _toward(old: float, new: float, share: float) -> float:
     return old + (new - old) * share
+
+
+def between(kinds: Sequence[Prior]) -> Line | None:
+    """The prior of a kind that was never seen, from those of others; None where they tell nothing of it.
+
+    They do where kinds are alike: where, in level and in growth, the mean squared distance of a kind's mean from that
+    of all, beside the variance within that kind, is at most 1: kinds differ no more than the runs of one kind do. (Both
+    are counted in each kind's own variance: with kinds of very different sizes, the largest would hide the others.) The
+    prior's variance is that within an average kind plus that between kinds, (1 + 1 / kinds) times the sample's, since
+    their mean is known by so many only (Gelman, Hill: Data Analysis Using Regression and Multilevel Models, 2006, 12).
+    """
+    count = len(kinds)
+    if count < KINDS_MIN:
+        return None
+    level, growth = sum(kind.mean[0] for kind in kinds) / count, sum(kind.mean[1] for kind in kinds) / count
+    aa = ab = bb = far_in_level = far_in_growth = 0.0
+    for kind in kinds:
+        a, b = kind.mean[0] - level, kind.mean[1] - growth
+        aa, ab, bb = aa + a * a, ab + a * b, bb + b * b
+        far_in_level += _beside(a * a, kind.line.level_var)
+        far_in_growth += _beside(b * b, kind.line.growth_var)
+    if max(far_in_level, far_in_growth) > count - 1:
+        return None
+    share = (1 + 1 / count) / (count - 1)
+    within = [sum(column) / count for column in zip(*(astuple(kind.line)[2:] for kind in kinds), strict=True)]
+    return Line(level, growth, within[0] + aa * share, within[1] + ab * share, within[2] + bb * share, within[3])
+
+
+def _beside(distance: float, variance: float) -> float:
+    """A squared distance in units of a variance."""
+    return distance / variance if variance > 0 else inf if distance > 0 else 0.0

@@ -11,6 +11,7 @@ from typing import Final, Literal
 
 from tallystick.events.log.store import StoreError
 from tallystick.events.log.store_place import is_postgres
+from tallystick.projections.store.names_in_rows import names_in
 from tallystick.projections.store.runner import place_of
 
 What = Literal["agents", "tasks"]
@@ -55,14 +56,12 @@ def _in_views(file: Path, what: What, begins_with: str) -> Iterator[str]:
 
 
 def _in_log(file: Path, what: What, begins_with: str) -> Iterator[str]:
-    topic, field = _BEGINS[what]
     with closing(_opened(file)) as log:
         rows = log.execute(
-            "SELECT DISTINCT json_extract(CAST(state AS TEXT), ?) FROM stored_events"
-            " WHERE rowid > (SELECT MAX(rowid) - ? FROM stored_events) AND substr(topic, 1, ?) = ?",
-            (f"$.{field}", _RECORDS, len(topic), topic),
+            "SELECT topic, state FROM stored_events WHERE rowid > (SELECT MAX(rowid) - ? FROM stored_events)",
+            (_RECORDS,),
         )
-        yield from (name for (name,) in rows if isinstance(name, str) and name.startswith(begins_with))
+        yield from (name for name in names_in(rows, *_BEGINS[what]) if name.startswith(begins_with))
 
 
 def _opened(file: Path) -> sqlite3.Connection:

@@ -158,12 +158,18 @@ class AgentsView:
         if not isinstance(event, e.UsageCorrected) and event.overdrawn is not None:
             self._beyond[account.id] = plus(self._beyond.get(account.id, ZERO), used)
             return
+        root = self._balances.root
         for d, payer in enumerate(account.payers):
-            charged = {account, payer} - ({account} if is_own else set())
-            if but is not None:
-                charged = set() if EDGE_NAMES[d] in but else {payer}
+            if not used[d]:
+                continue
+            if but is None and is_own:
+                charged: tuple[Account, ...] = () if payer is account else (payer,)
+            elif but is None:
+                charged = (account,) if payer is account else (account, payer)
+            else:
+                charged = () if EDGE_NAMES[d] in but else (payer,)
             for one in charged:
-                if used[d] and one is not self._balances.root:
+                if one is not root:
                     paid = list(self._paid.get(one.id, ZERO))
                     paid[d] += used[d]
                     self._paid[one.id] = (paid[0], paid[1], paid[2])

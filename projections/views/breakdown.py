@@ -16,11 +16,13 @@ from tallystick.config.amounts import Amounts
 from tallystick.events import catalog as e
 from tallystick.events.state.accounts import Balances
 from tallystick.events.state.money import ZERO, Money, minus, money, plus
-from tallystick.projections.views.usage_names import ModelRow, Names, TaskRow, UsageNames, Use
+from tallystick.projections.views.usage_names import ModelRow, Names, Sums, TaskRow, UsageNames, Use
 from tallystick.projections.views.view import Changes, Look, Row, Steps, encode, moved
 
 _UTC = "UTC"
 _HOUR: Final = "%Y-%m-%dT%H:%M"
+_AN_HOUR: Final = dt.timedelta(hours=1)
+_A_MOMENT: Final = dt.timedelta(microseconds=1)
 _LONG_AGO: Final = dt.datetime.min.replace(tzinfo=dt.UTC)
 
 
@@ -83,8 +85,13 @@ class BreakdownView:
         """Of the place, by their ids."""
         self._touched: set[str] = set()
         self._rows: dict[str, Row | None] = {}
+        self._sums = Sums()
+        """What was used in the hour at hand, and is not in the cells yet."""
+        self._at_hand: tuple[DateRow | None, dt.datetime, dt.datetime] = (None, _LONG_AGO, _LONG_AGO)
+        """The day and the hour, from and until, of which it is known that they are at hand."""
 
     def changes(self, last: e.Event) -> Changes:
+        self._count()
         rows, self._rows = self._rows | self._names.take(), {}
         rows |= {id: Row(encode(self._cells[id]), live=True) for id in self._touched}
         self._touched.clear()
@@ -119,6 +126,9 @@ class BreakdownView:
 
     def _today(self, at: dt.datetime) -> DateRow:
         """The day at hand; the hour at hand is the place of what is used now."""
+        known, begins, ends = self._at_hand
+        if known is not None and known is self._day and begins <= at < ends:
+            return known
         if self._day is None or self._day.timezone is None:
             self._enter(at.date().isoformat(), None)
         day = self._day
@@ -126,21 +136,35 @@ class BreakdownView:
         begins = _beginning(at, day.timezone)
         place = _Place(day.date, begins.strftime(_HOUR))
         if place != self._place:
+            self._count()
             for id, cell in self._cells.items():
                 self._rows[id] = Row(encode(cell), live=False)
             self._cells, self._place = {}, place
             self._touched.clear()
             self._is_new = begins > self._newest
             self._newest = max(begins, self._newest)
+        # An hour in which a zone changes its offset by a part of one ends sooner: it is looked at each time.
+        ends = begins + _AN_HOUR
+        if day.timezone is not None and _beginning(ends - _A_MOMENT, day.timezone) == begins:
+            self._at_hand = day, begins, ends
         return day
 
     # --- usage --------------------------------------------------------------------------------------------------------
 
     def _use(self, event: Use) -> None:
         names, day = self._names.of(event), self._today(event.at)
+        if event.occurred_at is None and event.counts_on is None:
+            self._sums.add(names, event)
+            return
         earlier = event.counts_on is not None and event.counts_on < day.date
         date = event.counts_on if earlier and event.counts_on is not None else day.date
         self._add(self._cell(date, _when(event), names), (event.tokens, event.time_ms, event.cost_nanos), 1)
+
+    def _count(self) -> None:
+        """Add to the cells what was used in the hour at hand."""
+        for names, used, reports in self._sums.take():
+            assert self._place is not None
+            self._add(_cell(self._place, names), used, reports)
 
     def _corrected(self, event: e.UsageCorrected) -> None:
         """A correction counts in the hour and on the day of its record, and for the model that it names."""
@@ -156,15 +180,7 @@ class BreakdownView:
 
     def _cell(self, date: str, at: dt.datetime, names: Names) -> CellRow:
         zone = None if self._day is None else self._day.timezone
-        return CellRow(
-            date=date,
-            hour=_beginning(at, zone).strftime(_HOUR),
-            agent=names.agent,
-            product=names.product,
-            model=names.model,
-            type=names.type,
-            labels=dict(names.labels),
-        )
+        return _cell(_Place(date, _beginning(at, zone).strftime(_HOUR)), names)
 
     def _add(self, cell: CellRow, units: Money, reports: int) -> None:
         """Add to the row of a combination, which may be finished, or new."""
@@ -206,6 +222,18 @@ class BreakdownView:
         e.TaskStarted: _started,
         e.BudgetReleased: _released,
     }
+
+
+def _cell(place: _Place, names: Names) -> CellRow:
+    return CellRow(
+        date=place.date,
+        hour=place.hour,
+        agent=names.agent,
+        product=names.product,
+        model=names.model,
+        type=names.type,
+        labels=dict(names.labels),
+    )
 
 
 def _when(event: Use) -> dt.datetime:

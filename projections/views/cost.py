@@ -4,7 +4,7 @@ The rows of the day at hand are live. A log from before days were recorded is co
 """
 
 import datetime as dt
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import ClassVar, Literal
 
@@ -14,7 +14,7 @@ from tallystick.config.amounts import COST, Amounts, exact_units
 from tallystick.events import catalog as e
 from tallystick.events.state.accounts import Balances
 from tallystick.events.state.money import ZERO, Money, minus, money, plus
-from tallystick.projections.views.usage_names import ModelRow, TaskRow, UsageNames, Use
+from tallystick.projections.views.usage_names import ModelRow, Names, Sums, TaskRow, UsageNames, Use
 from tallystick.projections.views.view import Changes, Look, Row, Steps, encode, moved
 
 _UTC = "UTC"
@@ -87,8 +87,11 @@ class CostView:
         self._touched: dict[int, DayRow | PartRow] = {}
         self._rows: dict[str, Row | None] = {}
         """Rows that are finished."""
+        self._sums = Sums()
+        """What was used on the day at hand, and is not in its rows yet."""
 
     def changes(self, last: e.Event) -> Changes:
+        self._count()
         rows, self._rows = self._rows | self._names.take(), {}
         rows |= {_id(row): Row(encode(row), live=True) for row in self._touched.values()}
         self._touched.clear()
@@ -121,6 +124,7 @@ class CostView:
             before.timezone = timezone
             self._touched[id(before)] = before
             return before
+        self._count()
         if before is not None:
             rows: list[DayRow | PartRow] = [before, *self._parts.values()]
             for row in rows:
@@ -161,30 +165,33 @@ class CostView:
     # --- usage --------------------------------------------------------------------------------------------------------
 
     def _use(self, event: Use) -> None:
-        named = self._names.of(event)
-        used = (event.tokens, event.time_ms, event.cost_nanos)
-        day = self._today(event.at)
-        names = {"product": named.product, "model": named.model, "type": named.type, "agent": named.agent}
-        names |= {f"{LABEL}{key}": value for key, value in named.labels.items()}
+        named, day = self._names.of(event), self._today(event.at)
         if event.counts_on is not None and event.counts_on < day.date:
-            self._use_earlier(event, used, names)
+            self._use_earlier(event, event.counts_on, named)
             return
-        day.used, day.reports = _sum(day.used, used), day.reports + 1
+        self._sums.add(named, event)
         if event.history:
-            day.history = _sum(day.history, used)
-        for by, name in names.items():
-            part = self._parts.get((by, name))
-            if part is None:
-                part = self._parts[by, name] = PartRow(date=day.date, by=by, name=name)
-            part.used, part.reports = _sum(part.used, used), part.reports + 1
-            self._touched[id(part)] = part
+            day.history = _sum(day.history, (event.tokens, event.time_ms, event.cost_nanos))
 
-    def _use_earlier(self, event: Use, used: Money, names: Mapping[str, str | None]) -> None:
+    def _count(self) -> None:
+        """Add to the rows of the day at hand what was used on it."""
+        day = self._day
+        for named, used, reports in self._sums.take():
+            assert day is not None
+            day.used, day.reports = _sum(day.used, used), day.reports + reports
+            for by, name in _parts(named):
+                part = self._parts.get((by, name))
+                if part is None:
+                    part = self._parts[by, name] = PartRow(date=day.date, by=by, name=name)
+                part.used, part.reports = _sum(part.used, used), part.reports + reports
+                self._touched[id(part)] = part
+
+    def _use_earlier(self, event: Use, date: str, named: Names) -> None:
         """What was used on a day that is over counts there; no event may have named that day."""
-        assert event.counts_on is not None
-        self._correct(event.counts_on, used, 1, None, None, history=event.history)
-        for by, name in names.items():
-            self._correct(event.counts_on, used, 1, by, name)
+        used = (event.tokens, event.time_ms, event.cost_nanos)
+        self._correct(date, used, 1, None, None, history=event.history)
+        for by, name in _parts(named):
+            self._correct(date, used, 1, by, name)
 
     def _corrected(self, event: e.UsageCorrected) -> None:
         """A correction counts on the day of its record, which may be finished, and for the model that it names.
@@ -192,13 +199,14 @@ class CostView:
         Of labels, it counts for those of the record itself: of its hold's, nothing is kept when that has ended.
         """
         named = self._names.corrected(event)
+        self._count()
         moves = event.model_after is not None
         before, after = event.counted.units, event.counts.units
         self._correct(event.day, event.difference, 0, None, None, history=event.record.history)
         self._correct(event.day, event.difference, 0, "product", named.product)
         self._correct(event.day, event.difference, 0, "type", event.agent_type)
         self._correct(event.day, event.difference, 0, "agent", event.agent)
-        for key, value in named.labels.items():
+        for key, value in named.labels:
             self._correct(event.day, event.difference, 0, f"{LABEL}{key}", value)
         self._correct(event.day, minus(ZERO, before) if moves else event.difference, -moves, "model", event.model)
         if moves:
@@ -262,6 +270,17 @@ class CostView:
         e.TaskStarted: _started,
         e.BudgetReleased: _released,
     }
+
+
+def _parts(named: Names) -> list[tuple[str, str | None]]:
+    """The parts of a day in which something counts."""
+    parts: list[tuple[str, str | None]] = [
+        ("product", named.product),
+        ("model", named.model),
+        ("type", named.type),
+        ("agent", named.agent),
+    ]
+    return parts + [(f"{LABEL}{key}", value) for key, value in named.labels]
 
 
 def _id(row: DayRow | PartRow) -> str:

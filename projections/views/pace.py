@@ -13,12 +13,14 @@ import msgspec
 
 from tallystick.events import catalog as e
 from tallystick.events.state.accounts import Balances
+from tallystick.events.state.money import ZERO, Money, plus
 from tallystick.projections.views.view import Changes, Look, Row, Steps, encode
 
 MINUTES_KEPT: Final = 15
 FLEET: Final = "fleet"
 """The id of the row of all usage; that of an agent is ``agent/ID``."""
 _MINUTE: Final = 60
+_LONG_AGO: Final = dt.datetime.min.replace(tzinfo=dt.UTC)
 
 Minute = tuple[int, int, int, int]
 """Which minute (since 1970), and what was used in it: tokens, milliseconds, nano-dollars."""
@@ -34,18 +36,17 @@ class PaceRow(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     began_at: dt.datetime | None = None
     minutes: list[Minute] = []
 
-    def add(self, at: dt.datetime, units: tuple[int, int, int]) -> None:
-        """Something was used; what is too old for any rate is let go."""
-        if self.correct(at, units):
+    def add(self, minute: int, units: Money) -> None:
+        """Something was used in a minute; what is too old for any rate is let go."""
+        if self.correct(minute, units):
             return
-        self.minutes.append((minute_of(at), *units))
+        self.minutes.append((minute, *units))
         self.minutes.sort()
         while self.minutes[0][0] <= self.minutes[-1][0] - MINUTES_KEPT:
             del self.minutes[0]
 
-    def correct(self, at: dt.datetime, units: tuple[int, int, int]) -> bool:
+    def correct(self, minute: int, units: Money) -> bool:
         """Add to a minute that is kept; whether it is."""
-        minute = minute_of(at)
         for place, (found, *before) in enumerate(self.minutes):
             if found == minute:
                 tokens, time_ms, cost_nanos = (one + more for one, more in zip(before, units, strict=True))
@@ -74,8 +75,13 @@ class PaceView:
         self._agents: dict[str, PaceRow] = {}
         self._touched: dict[str, PaceRow] = {}
         self._rows: dict[str, Row | None] = {}
+        self._sums: dict[str | None, list[int]] = {}
+        """What was used in the minute at hand, and is not in the rows yet: by agent, None for those without a row."""
+        self._begins = self._ends = _LONG_AGO
+        """The minute at hand."""
 
     def changes(self, last: e.Event) -> Changes:
+        self._count()
         rows, self._rows = self._rows, {}
         rows |= {id: Row(encode(row), live=True) for id, row in self._touched.items()}
         self._touched.clear()
@@ -95,30 +101,52 @@ class PaceView:
             self._touched[FLEET] = self._fleet
 
     def _use(self, event: "e.UsageReported | e.HoldSettled") -> None:
-        self._began(event)
-        units = (event.tokens, event.time_ms, event.cost_nanos)
-        self._fleet.add(event.used_at, units)
+        if self._fleet.began_at is None:
+            self._began(event)
+        at = event.used_at
+        if not self._begins <= at < self._ends:
+            self._count()
+            self._begins = at.replace(second=0, microsecond=0)
+            self._ends = self._begins + dt.timedelta(seconds=_MINUTE)
+        account = event.account
+        agent = account if account in self._balances.accounts else None
+        found = self._sums.get(agent)
+        if found is None:
+            self._sums[agent] = [event.tokens, event.time_ms, event.cost_nanos]
+        else:
+            found[0] += event.tokens
+            found[1] += event.time_ms
+            found[2] += event.cost_nanos
+
+    def _count(self) -> None:
+        """Add to the rows what was used in the minute at hand."""
+        if not self._sums:
+            return
+        minute, total = minute_of(self._begins), ZERO
+        for agent, (tokens, time_ms, cost_nanos) in self._sums.items():
+            used = (tokens, time_ms, cost_nanos)
+            total = plus(total, used)
+            if agent is not None:
+                row = self._agents.get(agent)
+                if row is None:
+                    row = self._agents[agent] = PaceRow(agent=agent)
+                row.add(minute, used)
+                self._touched[_id(agent)] = row
+        self._fleet.add(minute, total)
         self._touched[FLEET] = self._fleet
-        if event.account is not None and event.account in self._balances.accounts:
-            row = self._agents.get(event.agent)
-            if row is None:
-                row = self._agents[event.agent] = PaceRow(agent=event.agent)
-            row.add(event.used_at, units)
-            self._touched[_id(event.agent)] = row
+        self._sums.clear()
 
     def _corrected(self, event: e.UsageCorrected) -> None:
-        if self._fleet.correct(event.record.used_at, event.difference):
+        self._count()
+        minute = minute_of(event.record.used_at)
+        if self._fleet.correct(minute, event.difference):
             self._touched[FLEET] = self._fleet
         row = self._agents.get(event.agent)
-        if (
-            row is not None
-            and event.is_own
-            and event.closed is None
-            and row.correct(event.record.used_at, event.difference)
-        ):
+        if row is not None and event.is_own and event.closed is None and row.correct(minute, event.difference):
             self._touched[_id(event.agent)] = row
 
     def _released(self, event: e.BudgetReleased) -> None:
+        self._count()
         if self._agents.pop(event.agent, None) is not None:
             self._touched.pop(_id(event.agent), None)
             self._rows[_id(event.agent)] = None

@@ -10,6 +10,7 @@ import msgspec
 
 from tallystick.events import catalog as e
 from tallystick.events.state.accounts import Account, Balances
+from tallystick.events.state.money import Money
 from tallystick.projections.views.view import Look, Row, encode
 
 Use = e.UsageReported | e.HoldSettled
@@ -32,6 +33,10 @@ class TaskRow(msgspec.Struct, omit_defaults=True, tag_field="row", tag="task", g
 _decoder: msgspec.json.Decoder[ModelRow | TaskRow] = msgspec.json.Decoder(ModelRow | TaskRow)
 
 
+Labels = tuple[tuple[str, str], ...]
+"""Keys with their values, in the order of the keys."""
+
+
 class Names(NamedTuple):
     """What one use counts for; None where that is not known."""
 
@@ -39,7 +44,33 @@ class Names(NamedTuple):
     product: str | None
     model: str | None
     type: str | None
-    labels: Mapping[str, str]
+    labels: Labels
+
+
+class Sums:
+    """What was used since this was last taken, in all and how often, by what it counts for.
+
+    A view adds it to its rows when somebody looks at them: usage of the same kind comes many times in a row.
+    """
+
+    def __init__(self) -> None:
+        self._sums: dict[Names, list[int]] = {}
+
+    def add(self, names: Names, event: Use) -> None:
+        found = self._sums.get(names)
+        if found is None:
+            self._sums[names] = [event.tokens, event.time_ms, event.cost_nanos, 1]
+        else:
+            found[0] += event.tokens
+            found[1] += event.time_ms
+            found[2] += event.cost_nanos
+            found[3] += 1
+
+    def take(self) -> list[tuple[Names, Money, int]]:
+        """Names, what was used for them, and in how many records."""
+        taken = [(names, (one[0], one[1], one[2]), one[3]) for names, one in self._sums.items()]
+        self._sums.clear()
+        return taken
 
 
 class UsageNames:
@@ -83,7 +114,7 @@ class UsageNames:
     def corrected(self, event: e.UsageCorrected) -> Names:
         """What a correction counts for: the record's own labels, as of its hold's nothing is kept when it has ended."""
         product = self._product_corrected(event)
-        return Names(event.agent, product, event.model, event.agent_type, event.record.labels or {})
+        return Names(event.agent, product, event.model, event.agent_type, _in_order(event.record.labels))
 
     def _names(self, event: Use, account: Account | None, model: str | None) -> Names:
         if account is None:
@@ -92,11 +123,12 @@ class UsageNames:
             kind, product = account.agent_type, account.budget_product
         return Names(event.agent, product, model, kind, self._labels_of(event))
 
-    def _labels_of(self, event: Use) -> Mapping[str, str]:
+    def _labels_of(self, event: Use) -> Labels:
         """Its own labels over those of its hold, while that stands."""
         hold = None if event.hold is None else self._balances.holds.get(event.hold)
         notes = None if hold is None else hold.notes
-        return {**((notes and notes.labels) or {}), **(event.labels or {})}
+        of_hold = None if notes is None else notes.labels
+        return _in_order({**of_hold, **(event.labels or {})} if of_hold else event.labels)
 
     def _product_corrected(self, event: e.UsageCorrected) -> str | None:
         """The product that a record was counted for: without an account, that of the task of its name goes first."""
@@ -139,6 +171,10 @@ class UsageNames:
             self._models[agent] = model
             row = ModelRow(agent, model)
             self._rows[id_of(row)] = Row(encode(row), live=True)
+
+
+def _in_order(labels: Mapping[str, str] | None) -> Labels:
+    return tuple(sorted(labels.items())) if labels else ()
 
 
 def id_of(row: ModelRow | TaskRow) -> str:

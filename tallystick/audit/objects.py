@@ -6,7 +6,7 @@ changes what is written.
 
 import contextlib
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -15,8 +15,10 @@ class OddObject(Exception):
     """Something in a file that tallystick did not define so; the text names it."""
 
 
-def odd_objects(file: Path, make: Callable[[str], object]) -> Iterator[OddObject]:
+def odd_objects(file: Path, make: Callable[[str], object], before: Collection[str] = ()) -> Iterator[OddObject]:
     """What is defined otherwise in a file than in a new one, which ``make`` makes at a path; no data is read.
+
+    ``before`` is the SQL of what older versions defined otherwise, which stays until the file is next written.
 
     Raises:
         sqlite3.Error: the file cannot be read.
@@ -28,7 +30,7 @@ def odd_objects(file: Path, make: Callable[[str], object]) -> Iterator[OddObject
     for name, (kind, sql) in defined_in(file).items():
         if name not in ours:
             yield OddObject(f"the {kind} {name} in {file} is none of tallystick's")
-        elif ours[name] != (kind, sql):
+        elif ours[name] != (kind, sql) and sql not in before:
             yield OddObject(
                 f"the {kind} {name} in {file} is defined otherwise than tallystick defines it: {sql or 'without SQL'}"
             )

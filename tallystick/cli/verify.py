@@ -22,6 +22,7 @@ from tallystick.events.log.broken_chain import BrokenChain
 from tallystick.events.log.store import Store, open_store
 from tallystick.events.log.store_archives import archives_of
 from tallystick.events.log.store_place import is_postgres
+from tallystick.events.log.store_segments import VIEW_BEFORE
 from tallystick.projections.store.runner import Place, are_kept, open_view_store, place_of
 from tallystick.projections.store.view_file import ViewFile
 from tallystick.projections.store.view_store import NotKept
@@ -152,7 +153,9 @@ def _objects(url: str, place: Place | None) -> Iterator[OddObject]:
     if place is None:
         return
     with contextlib.suppress(sqlite3.Error):
-        yield from odd_objects(place.log, lambda path: open_store(f"sqlite:///{path}", writer=True).close())
+        yield from odd_objects(
+            place.log, lambda path: open_store(f"sqlite:///{path}", writer=True).close(), [VIEW_BEFORE]
+        )
     if Path(place.views).exists():
         with contextlib.suppress(sqlite3.Error):
             yield from odd_objects(Path(place.views), lambda path: ViewFile(path).close())

@@ -5,20 +5,17 @@ together, and the fleet by the end of the day, is computed here by the same poli
 """
 
 import datetime as dt
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import msgspec
 
 from tallystick.actors.policies.forecasting.intervals import Range
-from tallystick.actors.policies.forecasting.pools import Pool, pool_total
 from tallystick.config.amounts import COST, DIMENSIONS, EDGE_NAMES, TIME, dollars, seconds
-from tallystick.events.catalog import LEVELS
 from tallystick.events.catalog.forecasts import Prediction
 from tallystick.events.decide.answers import stamp
 from tallystick.events.state.money import money
-from tallystick.projections.reports.agent_usage import used_by
 from tallystick.projections.reports.cost import Costs
 from tallystick.projections.reports.usage_report import in_workflow
 from tallystick.projections.store.view_store import ViewStore
@@ -30,6 +27,7 @@ from tallystick.projections.views.agents import AgentsView
 from tallystick.projections.views.fleet import FleetRow, FleetView
 from tallystick.projections.views.forecasts import ForecastRow, ForecastsView
 from tallystick.reports.day_end import day_range
+from tallystick.reports.together import Together
 
 
 class AgentForecast(msgspec.Struct, frozen=True):
@@ -93,7 +91,7 @@ def forecasts_of(views: ViewStore, workflow: str | None, now: dt.datetime | None
         agents=_agents(open_rows, made),
         open=len(open_rows),
         finished=len(chosen) - len(open_rows),
-        together=_together(chosen, agents.values()),
+        together=_together(Together(chosen, agents)),
         date=moment.date().isoformat(),
         timezone=zone.key,
         day=_day(views, moment),
@@ -112,26 +110,10 @@ def _agents(open_rows: Iterable[AgentRow], made: Mapping[str, ForecastRow]) -> l
 # --- many agents ------------------------------------------------------------------------------------------------------
 
 
-def _together(chosen: Sequence[AgentRow], everyone: Iterable[AgentRow]) -> dict[str, Estimate]:
-    """By dimension that one of them has used. History is what the runs used that ended by themselves."""
-    ended = [row for row in everyone if row.state == RELEASED and row.level != LEVELS[-1] and row.reports]
-    estimates = {}
-    for d in DIMENSIONS:
-        own = [(_own(row, d), row.state == RELEASED) for row in chosen]
-        used = sum(units for units, _ in own)
-        if used:
-            pool = Pool(
-                finished=sum(closed for _, closed in own),
-                finished_used=sum(units for units, closed in own if closed),
-                open_used=[units for units, closed in own if not closed],
-                to_come=0,
-            )
-            estimates[EDGE_NAMES[d]] = _estimate(d, used, pool_total(pool, [_own(row, d) for row in ended]))
-    return estimates
-
-
-def _own(row: AgentRow, d: int) -> int:
-    return used_by(row)[d]
+def _together(together: Together) -> dict[str, Estimate]:
+    """By dimension that one of them has used."""
+    found = [(d, together.used(d)) for d in DIMENSIONS]
+    return {EDGE_NAMES[d]: _estimate(d, used, together.total(d)) for d, used in found if used}
 
 
 # --- the day ----------------------------------------------------------------------------------------------------------

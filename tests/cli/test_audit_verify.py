@@ -20,6 +20,7 @@ from tallystick.events.log.snapshot import dump, fingerprint
 from tallystick.events.log.store import Record, open_store
 from tallystick.events.state.ledger import Ledger
 from tests.support.cli import Run
+from tests.support.layouts import put_each_in_a_row
 
 pytestmark = pytest.mark.skipif(shutil.which("sqlite3") is None, reason="the sqlite3 shell is not installed")
 
@@ -129,8 +130,10 @@ TAMPERINGS = {
 
 @pytest.mark.parametrize("what", TAMPERINGS)
 def test_the_first_bad_position_is_named(run: Run, fleet: Path, what: str) -> None:
+    """In the layout of older versions, in which each record has a row."""
     statement, position, reason = TAMPERINGS[what]
     position = position or end_of(fleet) + 1
+    put_each_in_a_row(fleet)
     sqlite(fleet, statement)
     result = run("audit", "verify")
     assert result.exit_code == 1
@@ -206,6 +209,7 @@ def test_a_log_written_anew_shows_only_against_an_anchor(run: Run, fleet: Path) 
     store = open_store(f"sqlite:///{fleet}")
     records = list(store.read())
     store.close()
+    put_each_in_a_row(fleet)
     digest, forged = GENESIS, []
     for record in records:
         body = body_of(record).replace(b"that is enough", b"no reason at all")
@@ -362,6 +366,7 @@ def test_anchors_that_agree_are_counted() -> None:
 
 
 def test_verify_as_a_process_says_one_line_and_exits_with_1(fleet: Path, tmp_path: Path) -> None:
+    put_each_in_a_row(fleet)
     sqlite(fleet, "DELETE FROM stored_events WHERE originator_version=12")
     done = subprocess.run(
         [sys.executable, "-m", "tallystick", "audit", "verify"],

@@ -16,6 +16,7 @@ from tallystick.events.log.store import Record, Store, StoreError, open_store
 from tallystick.events.log.store_archiving import archive
 from tallystick.events.log.store_sqlite import SqliteStore
 from tests.support.cli import Run
+from tests.support.layouts import put_each_in_a_row
 
 NOW = dt.datetime(2026, 4, 1, tzinfo=dt.UTC)
 QUESTIONS = (
@@ -57,13 +58,19 @@ def stored_rows(file: Path) -> int:
     return found
 
 
-@pytest.mark.parametrize("upto", [1, 6, 10_000])
-def test_all_who_read_the_log_answer_as_before(run: Run, fleet: Path, upto: int) -> None:
+@pytest.mark.parametrize("layout", ["old", "new"])
+@pytest.mark.parametrize("upto", [5, 6, 10_000])
+def test_all_who_read_the_log_answer_as_before(run: Run, fleet: Path, upto: int, layout: str) -> None:
+    if layout == "old":
+        put_each_in_a_row(fleet)
     run("status")
     log, before = records_of(), answers(run)
     found = archived(run, min(upto + 1, len(log)))
-    assert found["upto"] == min(upto, len(log) - 1)
-    assert stored_rows(fleet) == len(log) - found["upto"]
+    if layout == "old":
+        assert found["upto"] == min(upto, len(log) - 1)
+        assert stored_rows(fleet) == len(log) - found["upto"]
+    else:
+        assert min(upto, len(log) - 1) - 1 <= found["upto"] <= upto
     assert records_of() == log
     assert answers(run) == before
     Path("tallystick.db.views").unlink()
@@ -89,7 +96,9 @@ def test_an_archive_is_plain_gzip_one_record_a_line_with_its_anchor_in_the_first
     log = records_of()
     found = archived(run, 6)
     title, *lines = gzip.decompress(Path(found["file"]).read_bytes()).splitlines()
-    assert lines == [record.data for record in log[:5]]
+    ends, between = [lines[0], lines[-1]], lines[1:-1]
+    assert ends == [log[0].data, log[4].data]
+    assert between == [record.data.rpartition(b',"digest":"')[0] + b"}" for record in log[1:4]]
     assert json.loads(title)["anchor"] == found["anchor"]
     assert found["anchor"] == f"5:{json.loads(log[4].data)['digest']}"
     assert "1 of 1" not in run("audit", "verify", "--anchor", found["anchor"]).stderr
@@ -230,7 +239,29 @@ def test_verify_names_the_position_of_a_record_that_was_changed_in_an_archive(ru
         connection.execute("UPDATE archive_blocks SET size=?", (len(member),))
     result = run("audit", "verify")
     assert result.exit_code == 1
-    assert "position 4" in result.stdout + result.stderr
+    assert "positions 1 to 5: the digest at the end does not match" in result.stderr
+
+
+def test_an_archive_of_an_older_version_in_which_each_record_has_its_digest_is_read(run: Run, fleet: Path) -> None:
+    run("status")
+    log, before = records_of(), answers(run)
+    found = archived(run, 6)
+    file = Path(found["file"])
+    with closing(sqlite3.connect(fleet)) as connection, connection:
+        (at,) = connection.execute("SELECT at_byte FROM archive_blocks").fetchone()
+        member = gzip.compress(b"".join(record.data + b"\n" for record in log[:5]))
+        file.write_bytes(file.read_bytes()[:at] + member)
+        connection.execute("UPDATE archive_blocks SET size=?", (len(member),))
+        connection.execute("UPDATE archives SET size=?", (at + len(member),))
+    assert records_of() == log
+    assert answers(run) == before
+    changed = gzip.compress(b"".join(record.data.replace(b"lab", b"bal") + b"\n" for record in log[:5]))
+    with closing(sqlite3.connect(fleet)) as connection, connection:
+        file.write_bytes(file.read_bytes()[:at] + changed)
+        connection.execute("UPDATE archive_blocks SET size=?", (len(changed),))
+    first = next(record.position for record in log if b"lab" in record.data)
+    assert first <= 5
+    assert f"position {first}: the digest does not match" in run("audit", "verify").stderr
 
 
 def test_a_log_that_is_not_sound_is_not_archived(run: Run, fleet: Path) -> None:
@@ -246,9 +277,9 @@ def test_a_log_that_is_not_sound_is_not_archived(run: Run, fleet: Path) -> None:
 
 
 def test_a_file_in_the_place_of_an_archive_is_left_alone(run: Run, fleet: Path) -> None:
-    other = fleet.with_name("tallystick.db.archive-1-6.jsonl.gz")
+    other = fleet.with_name("tallystick.db.archive-1-5.jsonl.gz")
     other.write_bytes(b"of another fleet")
-    result = run("store", "archive", "--before", "7")
+    result = run("store", "archive", "--before", "6")
     assert result.exit_code == 1
     assert "is there already, with other records" in result.stderr
     assert other.read_bytes() == b"of another fleet"
@@ -292,7 +323,8 @@ def test_a_store_that_another_writer_took_over_moves_nothing(fleet: Path, tmp_pa
     with pytest.raises(StoreError, match="another writer"):
         archive(store, 5, NOW, lambda records, _: records)
     store.close()
-    assert stored_rows(tmp_path / "own.db") == len(records_of())
+    assert stored_rows(tmp_path / "own.db") == stored_rows(fleet)
+    assert records_of(f"sqlite:///{tmp_path}/own.db") == records_of()
 
 
 def test_an_archive_is_written_to_the_byte_as_it_was_the_first_time(fleet: Path, tmp_path: Path) -> None:

@@ -6,9 +6,10 @@ from statistics import fmean, pvariance
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import astuple
 
 from tallystick.config.amounts import AMOUNT_MAX, COST, DIMENSIONS, TIME, TOKENS
-from tallystick.events.state.growth import NO_STEPS, Growth, observed
+from tallystick.events.state.growth import HEAD, NO_STEPS, Growth, observed
 from tallystick.events.state.money import Money
 
 STEPS = [(1_000, 5_000, 40_000), (1_700, 2_000, 90_000), (2_100, 9_000, 60_000), (3_300, 1_000, 250_000)]
@@ -56,6 +57,25 @@ def test_cost_against_tokens() -> None:
     assert moments.yy == pytest.approx(pvariance(cost))
 
 
+def test_cost_against_tokens_without_the_first_steps() -> None:
+    later = [(4_000, 0, 30_000), (4_100, 0, 29_000), (5_000, 0, 42_000), (6_200, 0, 50_000), (6_900, 0, 51_000)]
+    written_first = [(20_000, 0, 9_000_000), (300, 0, 8_000_000), (22_000, 0, 7_000)]
+    moments = Growth.read(grown([*written_first, *later])).later_cost_on_tokens()
+    tokens, cost = [float(step[TOKENS]) for step in later], [float(step[COST]) for step in later]
+    assert moments.n == 5
+    assert moments.x == pytest.approx(fmean(tokens), rel=1e-4)
+    assert moments.y == pytest.approx(fmean(cost), rel=1e-4)
+    assert moments.xx == pytest.approx(pvariance(tokens), rel=1e-3)
+    assert moments.xy == pytest.approx(covariance(tokens, cost), rel=0.01)
+    # What is left of a variance whose digits the first steps take up.
+    assert moments.yy == pytest.approx(pvariance(cost), rel=0.02, abs=1e6)
+
+
+def test_after_the_first_steps_alone_nothing_is_known_of_later_ones() -> None:
+    assert Growth.read(grown(STEPS[:HEAD])).later_cost_on_tokens().n == 0
+    assert Growth.read(grown(STEPS)).later_cost_on_tokens().n == 1
+
+
 def test_by_how_much_a_step_exceeds_the_one_before() -> None:
     growth = Growth.read(grown(STEPS))
     leaps = [700.0, 400.0, 1_200.0]
@@ -68,15 +88,23 @@ def test_by_how_much_a_step_exceeds_the_one_before() -> None:
 
 def test_it_is_as_small_after_ten_thousand_steps_as_before_the_first() -> None:
     kept = grown([(n, n, n) for n in range(10_000)])
-    assert len(kept) == len(NO_STEPS) == 56
+    assert len(kept) == len(NO_STEPS) == 76
     assert Growth.read(kept).on_steps(TIME).y == pytest.approx(4_999.5, rel=1e-4)
 
 
 def test_the_numbers_of_a_learnt_run_say_the_same() -> None:
     growth = Growth.read(grown(STEPS))
-    again = Growth.of(growth.numbers())
+    again = Growth.of(growth.numbers(), growth.head_numbers())
     assert again.numbers() == growth.numbers()
+    assert again.later_cost_on_tokens() == growth.later_cost_on_tokens()
     assert again.mean == pytest.approx(growth.mean, rel=1e-6)
+
+
+def test_a_run_that_was_learnt_before_its_first_steps_were_kept_says_nothing_of_later_ones() -> None:
+    growth = Growth.read(grown(STEPS))
+    older = Growth.of(growth.numbers(), [])
+    assert older.cost_on_tokens() == growth.cost_on_tokens()
+    assert older.later_cost_on_tokens().n == 0
 
 
 @given(steps)
@@ -85,6 +113,9 @@ def test_whatever_was_used_it_stays_finite_and_no_variance_is_negative(used: lis
     assert all(abs(number) < 1e40 for number in growth.numbers())
     assert min(growth.variance) >= 0
     assert growth.leap >= 0
+    later = growth.later_cost_on_tokens()
+    assert min(later.xx, later.yy) >= 0
+    assert all(abs(number) < 1e40 for number in astuple(later))
     for d in DIMENSIONS:
         assert growth.mean[d] == pytest.approx(fmean(step[d] for step in used), rel=1e-4, abs=1e-3)
 
@@ -95,8 +126,8 @@ def test_equal_steps_make_equal_bytes(used: list[Money]) -> None:
 
 
 def test_the_count_of_steps_stops_at_two_to_the_24th_and_the_rest_goes_on() -> None:
-    numbers = list(struct.unpack("<14f", grown([(5, 5, 5)] * 3)))
+    numbers = list(struct.unpack("<19f", grown([(5, 5, 5)] * 3)))
     numbers[0] = 2.0**24
-    kept = observed(struct.pack("<14f", *numbers), (5, 5, 5))
+    kept = observed(struct.pack("<19f", *numbers), (5, 5, 5))
     assert Growth.read(kept).steps == 2.0**24
     assert Growth.read(kept).mean == (5, 5, 5)

@@ -2,7 +2,9 @@
 
 import json
 import random
+from statistics import variance
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,12 +17,14 @@ from tallystick.events.state.history import (
     COST_ON_TOKENS,
     DRIFT,
     KINDS_MAX,
+    LATER_COST,
     RUNS_MAX,
     RUNS_MIN,
     SCORES_MAX,
     SCORES_MIN,
     History,
     conformal,
+    off_centre,
 )
 from tallystick.events.state.money import Money
 
@@ -40,13 +44,23 @@ def run(
         consumed=Amounts(tokens, time_ms, cost),
         elapsed_ms=elapsed_ms,
         growth=Growth.read(kept).numbers(),
+        head=Growth.read(kept).head_numbers(),
     )
 
 
 def score(
-    actual: float, predicted: float, *, step: int = 10, stage: int = 5, baseline: float = 99.0, agent_type: str = "qa"
+    actual: float,
+    predicted: float,
+    *,
+    step: int = 10,
+    stage: int = 5,
+    baseline: float = 99.0,
+    agent_type: str = "qa",
+    raw: float | None = None,
+    widened: float | None = None,
 ) -> e.ForecastScored:
-    forecast = Outcome(stage=stage, step=step, predicted=predicted, low=step, high=predicted * 1.05, baseline=baseline)
+    ends = {"low": step, "high": predicted * 1.05}
+    forecast = Outcome(stage=stage, step=step, predicted=predicted, **ends, baseline=baseline, raw=raw, widened=widened)
     return e.ForecastScored(
         agent="ann", agent_type=agent_type, model="m", dimension="tokens", actual=actual, forecasts=[forecast]
     )
@@ -107,16 +121,118 @@ def test_cost_by_tokens_and_drift_are_learnt_too() -> None:
     assert drift.level == pytest.approx(200, rel=0.01)
 
 
-def test_a_kind_that_knows_too_little_asks_its_type_and_then_all() -> None:
-    few, same_type = [run([(10, 0, 0)] * 4)] * (RUNS_MIN - 1), [run([(500, 0, 0)] * 4, model="other")] * 50
-    line = taught(*few, *same_type).known("qa", "m").line(TOKENS)
+def test_the_cost_of_later_steps_is_learnt_without_that_of_the_first_ones() -> None:
+    steps = [(20_000, 0, 900_000)] * 3 + [(1_000 + 200 * i, 0, 3 * (1_000 + 200 * i)) for i in range(20)]
+    runs = [run(steps)] * 5
+    line = taught(*runs).known("qa", "m").line(LATER_COST)
     assert line is not None
-    assert line.level + 2.5 * line.growth > 400
-    assert taught(*same_type).known("dev", "m").line(TOKENS) is not None
-    assert taught(*same_type).known(None, None).line(TOKENS) is not None
-    own = taught(*same_type, *[run([(10, 0, 0)] * 4)] * RUNS_MIN).known("qa", "m").line(TOKENS)
+    assert line.growth == pytest.approx(3, rel=0.01)
+    older = [msgspec.structs.replace(one, head=[]) for one in runs]
+    known = taught(*older).known("qa", "m")
+    assert known.line(LATER_COST) is None, "a log from before they were kept"
+    assert known.line(COST_ON_TOKENS) is not None
+
+
+# --- kinds that were never seen ---------------------------------------------------------------------------------------
+
+
+def kinds_of(rng: random.Random, *levels: int, labels: str = "type-{}", model: str = "m") -> list[e.RunLearned]:
+    """Ten runs of a kind for each level, which they scatter about by a tenth."""
+    return [
+        run(growing(rng, level, 100, 10), agent_type=labels.format(n), model=model)
+        for n, level in enumerate(levels)
+        for _ in range(10)
+    ]
+
+
+def test_what_runs_of_another_kind_used_and_how_long_they_took_says_nothing() -> None:
+    history = taught(*[run([(500, 0, 0)] * 4, elapsed_ms=4_000)] * 50)
+    for other in (("dev", "m"), ("qa", "other"), ("qa", None), (None, "m"), (None, None)):
+        known = history.known(*other)
+        assert list(known.runs()) == []
+        assert known.pace_ms() is None
+    assert len(list(history.known("qa", "m").runs())) == 50
+
+
+def test_a_run_that_has_not_reported_is_like_those_of_its_type_where_all_had_one_model() -> None:
+    history = taught(*[run([(500, 0, 0)] * 4)] * RUNS_MIN)
+    assert len(list(history.expected("qa").runs())) == RUNS_MIN
+    assert list(history.expected("dev").runs()) == []
+    history.fold(run([(500, 0, 0)] * 4, model="other"))
+    assert list(history.expected("qa").runs()) == []
+
+
+def test_scores_of_another_kind_or_of_another_model_are_no_confidence() -> None:
+    history = taught(*[score(20.0, 21.0)] * SCORES_MIN)
+    assert history.known("qa", "m").errors(TOKENS, 5) is not None
+    for other in (("dev", "m"), ("qa", "other"), ("qa", None), (None, "m"), (None, None)):
+        assert history.known(*other).errors(TOKENS, 5) is None
+
+
+def test_one_other_kind_says_nothing_of_how_much_kinds_differ_and_lends_nothing() -> None:
+    assert taught(*kinds_of(random.Random(1), 5_000)).known("new", "m").line(TOKENS) is None
+
+
+def test_kinds_that_are_alike_lend_their_growth_with_the_variance_between_them_added() -> None:
+    history = taught(*kinds_of(random.Random(1), 4_900, 5_000, 5_100))
+    own, lent = history.known("type-1", "m").line(TOKENS), history.known("new", "m").line(TOKENS)
     assert own is not None
-    assert own.level + 2.5 * own.growth < 20
+    assert lent is not None
+    assert lent.level == pytest.approx(5_000, rel=0.05)
+    assert lent.growth == pytest.approx(100, rel=0.2)
+    means = [kind.priors[TOKENS].mean[0] for _, kind in history.kinds()]
+    within = [kind.priors[TOKENS].line.level_var for _, kind in history.kinds()]
+    # Three kinds: a sample variance, and a third of it more since their mean is known by three only.
+    assert lent.level_var == pytest.approx(sum(within) / 3 + variance(means) * 4 / 3)
+
+
+def test_kinds_that_differ_more_than_the_runs_of_one_kind_lend_nothing() -> None:
+    history = taught(*kinds_of(random.Random(1), 2_000, 5_000, 20_000))
+    assert history.known("new", "m").line(TOKENS) is None
+
+
+def test_a_kind_of_large_numbers_does_not_hide_how_small_ones_differ() -> None:
+    history = taught(*kinds_of(random.Random(1), 500, 1_500, 40_000, 44_000))
+    assert history.known("new", "m").line(TOKENS) is None
+
+
+def test_kinds_of_the_same_agent_type_are_asked_first_then_those_of_the_same_model() -> None:
+    rng = random.Random(1)
+    alike = [*kinds_of(rng, 4_900, 5_100, labels="qa", model="a"), *kinds_of(rng, 5_000, labels="qa", model="b")]
+    foreign = kinds_of(rng, 70_000, 71_000, labels="bot-{}", model="c")
+    history = taught(*alike, *foreign)
+    by_type, by_model = history.known("qa", "new").line(TOKENS), history.known("new", "c").line(TOKENS)
+    assert by_type is not None
+    assert by_type.level == pytest.approx(5_000, rel=0.05)
+    assert by_model is not None
+    assert by_model.level > 50_000
+    assert history.known("new", "new").line(TOKENS) is None
+
+
+def test_a_few_runs_of_its_own_outweigh_all_others() -> None:
+    rng = random.Random(1)
+    others = kinds_of(rng, 4_900, 5_000, 5_100)
+    own = [run(growing(rng, 900, 20, 10), agent_type="new") for _ in range(RUNS_MIN)]
+    lent, line = (
+        taught(*others, *own[1:]).known("new", "m").line(TOKENS),
+        taught(*others, *own).known("new", "m").line(TOKENS),
+    )
+    assert lent is not None
+    assert lent.level > 4_000
+    assert line is not None
+    assert line.level < 1_500
+
+
+def test_what_is_lent_follows_what_is_learnt() -> None:
+    rng = random.Random(1)
+    history = taught(*kinds_of(rng, 4_900, 5_000, 5_100))
+    assert history.known("new", "m").line(TOKENS) is not None
+    for event in kinds_of(rng, 90_000, labels="far"):
+        history.fold(event)
+    assert history.known("new", "m").line(TOKENS) is None
+
+
+# --- runs -------------------------------------------------------------------------------------------------------------
 
 
 def test_a_run_of_one_step_teaches_what_it_can() -> None:
@@ -153,7 +269,6 @@ def test_a_stage_with_few_scores_says_nothing() -> None:
     assert history.known("qa", "m").errors(TOKENS, 5) is not None
     assert history.known("qa", "m").errors(TOKENS, 6) is None
     assert history.known("qa", "m").errors(COST, 5) is None
-    assert history.known("dev", "other").errors(TOKENS, 5) is not None, "all runs together know more than none"
 
 
 def test_an_interval_is_of_the_steps_that_were_still_to_come() -> None:
@@ -163,6 +278,32 @@ def test_an_interval_is_of_the_steps_that_were_still_to_come() -> None:
     assert errors is not None
     assert errors.low == pytest.approx(0.9)
     assert errors.high == pytest.approx(1.3)
+
+
+@pytest.mark.parametrize(("late", "early", "centre"), [(30, 10, 1.2), (10, 30, 0.9), (25, 15, 1.0), (20, 20, 1.0)])
+def test_forecasts_that_are_early_more_often_than_chance_allows_are_put_in_the_middle(
+    late: int, early: int, centre: float
+) -> None:
+    """Of 40 forecasts that are off at random, 20 give or take 3.2 are early; 30 are three times as far off."""
+    scores = [score(22.0, 20.0)] * late + [score(19.0, 20.0)] * early
+    errors = taught(*scores).known("qa", "m").errors(TOKENS, 5)
+    assert errors is not None
+    assert errors.centre == pytest.approx(centre)
+
+
+def test_what_was_right_to_the_step_is_neither_early_nor_late() -> None:
+    assert off_centre([1.0] * 90 + [1.5] * 8) == 1.0
+    assert off_centre([1.5] * 9) == 1.5
+    assert off_centre([1.5] * 8) == 1.0
+
+
+def test_a_forecast_is_scored_as_it_was_before_it_was_put_in_the_middle() -> None:
+    """Else the recentred forecasts would look right, nothing would be recentred any more, and so on in turns."""
+    history = taught(*[score(22.0, 22.0, raw=20.0)] * SCORES_MAX)
+    errors = history.known("qa", "m").errors(TOKENS, 5)
+    assert errors is not None
+    assert errors.centre == errors.low == errors.high == pytest.approx(1.2)
+    assert errors.hits == errors.inside == 1, "confidence is about what was shown"
 
 
 def test_a_forecast_that_nothing_is_left_is_scored_without_dividing_by_it() -> None:
@@ -182,13 +323,14 @@ def test_the_ends_leave_at_most_a_tenth_out_on_each_side(errors: list[float]) ->
 # --- bounds and restarts ----------------------------------------------------------------------------------------------
 
 
-def test_the_least_recently_taught_kind_is_forgotten_first_and_all_runs_never() -> None:
+def test_the_least_recently_taught_kind_is_forgotten_first() -> None:
     history = History()
     for n in range(KINDS_MAX + 5):
         history.fold(run([(n, 0, 0)] * 2, agent_type=f"type-{n}", model=None))
+        history.fold(run([(1, 0, 0)] * 2, agent_type="often", model=None))
     kinds = [kind for kind, _ in history.kinds()]
-    assert len(kinds) == KINDS_MAX + 1
-    assert kinds[-1] == (None, None)
+    assert len(kinds) == KINDS_MAX
+    assert kinds[-1] == ("often", None)
     assert ("type-0", None) not in kinds
     assert (f"type-{KINDS_MAX + 4}", None) in kinds
 
@@ -200,11 +342,31 @@ def test_memory_is_bounded_however_much_was_learnt() -> None:
         assert all(len(scores.ring) == SCORES_MAX for scores in kind.scores.values())
 
 
+def test_a_run_that_was_cut_short_is_kept_as_such() -> None:
+    cut = msgspec.structs.replace(run([(5, 5, 5)] * 3), exhausted=True)
+    history = taught(*[run([(1, 1, 1)] * 3)] * RUNS_MIN, cut)
+    assert [one.ended for one in history.known("qa", "m").runs()] == [1, 1, 1, 0]
+
+
+def test_runs_that_were_cut_short_do_not_make_a_kind_known() -> None:
+    cut = msgspec.structs.replace(run([(5, 5, 5)] * 3), exhausted=True)
+    history = taught(*[run([(1, 1, 1)] * 3)] * (RUNS_MIN - 1), *[cut] * 50)
+    assert list(history.known("qa", "m").runs()) == []
+    assert history.known("qa", "m").pace_ms() is None
+
+
+def test_what_is_forgotten_counts_no_more() -> None:
+    slow = run([(1, 0, 0)] * 10, elapsed_ms=40_000)
+    quick = run([(1, 0, 0)] * 10, elapsed_ms=10_000)
+    assert taught(*[slow] * 9, *[quick] * RUNS_MAX).known("qa", "m").pace_ms() == 1_000
+
+
 def test_a_history_that_is_loaded_again_goes_on_like_the_one_that_was_dumped() -> None:
     rng = random.Random(2)
     history = taught(
         *(run(growing(rng, 5_000, 400, 9), elapsed_ms=rng.randrange(9_999)) for _ in range(30)),
         *(score(20.0 + rng.random(), 21.0) for _ in range(30)),
+        *(score(20.0 + rng.random(), 21.0, agent_type="new", widened=1.5) for _ in range(30)),
     )
     again = History.load(json.loads(json.dumps(history.dump())))
     assert again.dump() == history.dump()
@@ -216,11 +378,12 @@ def test_a_history_that_is_loaded_again_goes_on_like_the_one_that_was_dumped() -
     assert one.line(TOKENS) == other.line(TOKENS)
     assert one.errors(TOKENS, 5) == other.errors(TOKENS, 5)
     assert one.pace_ms() == other.pace_ms()
+    assert history.known("new", "m").widening(TOKENS) == again.known("new", "m").widening(TOKENS) != 1
 
 
 def test_other_events_teach_nothing() -> None:
     history = taught(e.UsageReported(agent="ann", tokens=5), e.Rebalanced(moves=1))
-    assert history.dump() == []
+    assert history.dump() == History().dump()
 
 
 moneys = st.tuples(*[st.integers(0, 2**63 - 1)] * 3)
@@ -232,6 +395,6 @@ def test_whatever_the_runs_used_the_prior_is_finite_and_no_variance_negative(run
     for _, kind in history.kinds():
         for prior in kind.priors:
             line = prior.line
-            assert all(abs(number) < 1e60 for number in line), line
+            assert all(abs(number) < 1e60 for number in msgspec.structs.astuple(line)), line
             assert min(line.level_var, line.growth_var, line.noise) >= 0
             assert line.covar**2 <= line.level_var * line.growth_var * (1 + 1e-6) + 1e-300

@@ -6,6 +6,7 @@ from math import isfinite
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from tallystick.actors.policies.forecasting.exhaustion import foresee
 from tallystick.actors.policies.forecasting.growth_forecast import (
@@ -15,8 +16,11 @@ from tallystick.actors.policies.forecasting.growth_forecast import (
     growth_by_dimension,
 )
 from tallystick.config.amounts import AMOUNT_MAX, COST, DIMENSIONS, TIME, TOKENS
+from tallystick.events import catalog as e
+from tallystick.events.catalog.forecasts import Outcome
+from tallystick.events.state.history import History, Known
 from tallystick.events.state.money import Money
-from tests.support.past_runs import NOTHING, conversation, grown, known
+from tests.support.past_runs import LABELS, NOTHING, conversation, grown, known
 
 DICE = 7
 
@@ -52,7 +56,7 @@ def test_uneven_steps_use_it_up_later_by_half_their_squared_variation() -> None:
 
 
 def test_what_is_less_well_known_spreads_further() -> None:
-    sure, unsure = level(100.0, noise=900.0), level(100.0, noise=900.0)._replace(rate_var=400.0)
+    sure, unsure = level(100.0, noise=900.0), replace(level(100.0, noise=900.0), rate_var=400.0)
     assert sure.spread(20) == pytest.approx((20 * 900) ** 0.5 / 100)
     assert unsure.spread(20) > sure.spread(20)
 
@@ -63,6 +67,40 @@ def test_the_early_end_is_where_the_most_that_is_used_reaches_the_budget() -> No
     assert uneven.used_at_most(early) == pytest.approx(29_000, rel=0.02)
     assert 20 < early < uneven.steps_until(29_000), "a step may be nine times as large, and forty are not"
     assert level(100.0).steps_at_least(1_250, 12.5) == pytest.approx(12.5, rel=0.01)
+
+
+# --- recentred by past errors ----------------------------------------------------------------------------------------
+
+
+def late_by(ratio: float, scores: int) -> Known:
+    """A history in which as many forecasts at the third tenth saw 20 steps to come, of which ``ratio`` times came."""
+    history = History()
+    outcome = Outcome(stage=3, step=10, predicted=30.0, low=25.0, high=35.0, baseline=30.0)
+    for _ in range(scores):
+        scored = e.ForecastScored(
+            agent="ann",
+            agent_type=LABELS[0],
+            model=LABELS[1],
+            dimension="tokens",
+            actual=10 + 20 * ratio,
+            forecasts=[outcome],
+        )
+        history.fold(scored)
+    return history.known(*LABELS)
+
+
+def test_a_forecast_moves_to_the_middle_of_what_became_of_earlier_ones_and_says_where_it_was() -> None:
+    found = foresee(level(100.0), late_by(1.1, 40), TOKENS, own=300, mark=1_000, steps=3)
+    assert found.predicted == pytest.approx(3 + 7 * 1.1, rel=0.01)
+    assert found.prediction().raw == pytest.approx(3 + 7, rel=0.01)
+    assert found.low <= found.predicted <= found.high
+
+
+@pytest.mark.parametrize(("ratio", "scores"), [(1.0, 40), (1.1, 10)])
+def test_it_stays_where_they_came_true_or_are_too_few(ratio: float, scores: int) -> None:
+    found = foresee(level(100.0), late_by(ratio, scores), TOKENS, own=300, mark=1_000, steps=3)
+    assert found.predicted == pytest.approx(10, rel=0.01)
+    assert found.prediction().raw is None
 
 
 # --- without history --------------------------------------------------------------------------------------------------
@@ -160,6 +198,31 @@ def test_cost_follows_the_tokens_that_are_to_come() -> None:
     found = course(COST, conversation(dice, 15), past)
     assert found.growth == pytest.approx(600 * 600, rel=0.4)
     assert found.walk > 0, "what is unsure of the tokens is unsure of their cost"
+
+
+def test_a_first_step_that_writes_a_cache_says_nothing_of_what_later_ones_cost() -> None:
+    """From the fourth step on a token costs 600; the first three, with as many tokens, cost fifty times as much."""
+    dice = random.Random(DICE)
+
+    def writing(count: int) -> list[Money]:
+        runs = conversation(dice, count)
+        return [(step[0], step[1], step[2] * (50 if i < 3 else 1)) for i, step in enumerate(runs)]
+
+    past, own = [writing(30) for _ in range(60)], writing(15)
+    found, tokens = course(COST, own, past), course(TOKENS, own, past)
+    assert found.rate == pytest.approx(600 * tokens.rate, rel=0.4)
+    assert found.growth == pytest.approx(600 * 600, rel=0.4)
+
+
+def test_first_steps_that_are_like_the_others_are_not_left_out() -> None:
+    dice = random.Random(DICE)
+    past = known([conversation(dice, 30) for _ in range(60)])
+    steps = conversation(dice, 15)
+    dearer = [(step[0], step[1], step[2] * (2 if i < 3 else 1)) for i, step in enumerate(steps)]
+    plain, other = (growth_by_dimension(grown(own), past)[COST] for own in (steps, dearer))
+    assert plain is not None
+    assert other is not None
+    assert other.rate > plain.rate
 
 
 def test_history_of_a_dimension_that_an_agent_does_not_use_is_not_believed_for_long() -> None:

@@ -29,6 +29,7 @@ def learned(steps: Sequence[Money], elapsed_ms: int = 0) -> e.RunLearned:
         consumed=Amounts(tokens, time_ms, cost),
         elapsed_ms=elapsed_ms,
         growth=grown(steps).numbers(),
+        head=grown(steps).head_numbers(),
     )
 
 

@@ -76,10 +76,12 @@ class PostgresServer:
 
     def kill(self) -> None:
         """Kill it with all its processes, as the system does that runs out of memory."""
-        os.kill(self._pid(), signal.SIGQUIT)
+        os.kill(self.pid, signal.SIGQUIT)
         self._run("pg_ctl", "-D", str(self._data), "-w", "-m", "immediate", "stop", check=False)
 
-    def _pid(self) -> int:
+    @property
+    def pid(self) -> int:
+        """The server's first process, which is the parent of all others."""
         return int((self._data / "postmaster.pid").read_text(encoding="utf-8").splitlines()[0])
 
     def new_database(self, name: str) -> None:

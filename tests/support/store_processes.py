@@ -12,6 +12,7 @@ from typing import IO
 
 import pytest
 
+from tallystick.events.log.codec import GENESIS, digest_of, with_digest
 from tallystick.events.log.store import Record
 from tests.support.postgres import shared
 
@@ -79,6 +80,20 @@ def stdin_of(process: "subprocess.Popen[str]") -> IO[str]:
     return process.stdin
 
 
-def records(first: int, last: int) -> list[Record]:
-    """Records at the positions from ``first`` to ``last``, no two alike."""
-    return [Record(n, f"event-{n % 3}.v1", b'{"n":%d,"text":"\xc3\xa9"}' % n) for n in range(first, last + 1)]
+def records(first: int, last: int, text: bytes = b"") -> list[Record]:
+    """Records at the positions from ``first`` to ``last``, no two alike, each chained to the one before it."""
+    chain = _CHAINS.setdefault(text, [])
+    while len(chain) < last:
+        n = len(chain) + 1
+        body = b'{"type":"event-%d.v1","position":%d,"text":"\xc3\xa9\\n%b","cost_usd":"%d"' % (n % 3, n, text, n * n)
+        digest = sha256((digest_of(chain[-1].data) if chain else GENESIS) + body).digest()
+        chain.append(Record(n, f"event-{n % 3}.v1", with_digest(body, digest)))
+    return chain[first - 1 : last]
+
+
+_CHAINS: dict[bytes, list[Record]] = {}
+
+
+def no_records(first: int, last: int) -> list[Record]:
+    """What is no record of a log, at these positions."""
+    return [Record(n, f"event-{n % 3}.v1", b'\x01{"n":%d,\n"text":"\xc3\xa9"}' % n) for n in range(first, last + 1)]

@@ -2,7 +2,7 @@
 
 from tallystick.actors.policies.forecasting.durations import in_seconds
 from tallystick.actors.policies.forecasting.exhaustion import Exhaustion, total
-from tallystick.actors.policies.forecasting.final_usage import Finished, finished_of
+from tallystick.actors.policies.forecasting.final_usage import Finished
 from tallystick.actors.policies.forecasting.forecaster import Forecaster, own_use
 from tallystick.config.amounts import COST, DIMENSIONS, EDGE_NAMES, TIME, dollars, seconds
 from tallystick.events.decide.answers import stamp
@@ -13,13 +13,13 @@ from tallystick.events.state.accounts import Account
 def forecast_of(account: Account, forecaster: Forecaster) -> ForecastReply:
     """All that is expected as of the agent's last report; what cannot be known is None."""
     run = forecaster.runs.get(account.id)
-    if run is None or not run.steps:
+    if run is None:
         return ForecastReply(account.id, None, 0, {})
     exhaustions = {exhaustion.dimension: exhaustion for exhaustion in forecaster.exhaustions(account)}
-    runs = tuple(forecaster.known(account, run).runs())
+    finished = forecaster.curves().finished((account.agent_type, run.model))
     pace = forecaster.pace(account, run)
     forecasts = {
-        EDGE_NAMES[d]: _prospect(account, d, exhaustions.get(d), finished_of(runs, d), pace)
+        EDGE_NAMES[d]: _prospect(account, d, exhaustions.get(d), finished[d], pace)
         for d in DIMENSIONS
         if account.allocated[d] is not None
     }

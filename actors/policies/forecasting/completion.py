@@ -4,6 +4,7 @@ from bisect import bisect_right
 from collections.abc import Iterable
 
 from tallystick.actors.policies.forecasting.growth_forecast import Course
+from tallystick.actors.policies.forecasting.survival import Seen, masses
 from tallystick.events.state.history import Run
 
 HOPE = 0.3
@@ -12,12 +13,21 @@ runs that were studied, any value from 0.1 to 0.5 let more of them finish than n
 
 
 class Lengths:
-    """How many steps the finished runs of one kind had, in order."""
+    """How many steps runs of one kind have, and which share of all runs has more.
 
-    __slots__ = ("steps",)
+    ``going``: how many those have made that are under way.
+    """
 
-    def __init__(self, runs: Iterable[Run]) -> None:
-        self.steps = sorted(run.steps for run in runs)
+    __slots__ = ("_longer", "steps")
+
+    def __init__(self, runs: Iterable[Run], going: Iterable[int] = ()) -> None:
+        over = [Seen(run.steps, run.steps, bool(run.ended)) for run in runs]
+        found, left = masses([*over, *(Seen(steps, steps, ended=False) for steps in going)])
+        self.steps = [run.age for run, _ in found]
+        self._longer = [left]
+        for _, mass in reversed(found):
+            self._longer.append(self._longer[-1] + mass)
+        self._longer.reverse()
 
     def chance(self, course: Course, units: float, done: float) -> float:
         """The share of those runs that went on for more than ``done`` steps that then ended within ``units`` more use.
@@ -25,8 +35,8 @@ class Lengths:
         1 where no run went on as far: nothing is known of such a run.
         """
         first = bisect_right(self.steps, done)
-        longer = len(self.steps) - first
-        if not longer:
+        if first == len(self.steps):
             return 1.0
         last = done + (course.steps_until(units) if units > 0 else 0.0)
-        return (bisect_right(self.steps, last, lo=first) - first) / longer
+        longer = self._longer[first]
+        return (longer - self._longer[bisect_right(self.steps, last, lo=first)]) / longer

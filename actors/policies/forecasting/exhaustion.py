@@ -1,19 +1,20 @@
 """The forecast for one agent in one dimension: when its budget is used up, and what it will have used in all."""
 
-from typing import NamedTuple
+import msgspec
 
 from tallystick.actors.policies.forecasting.final_usage import Finished
 from tallystick.actors.policies.forecasting.growth_forecast import Z_80, Course
-from tallystick.actors.policies.forecasting.intervals import Range
+from tallystick.actors.policies.forecasting.intervals import Range, raised
 from tallystick.config.amounts import EDGE_NAMES
 from tallystick.events.catalog.forecasts import Prediction
 from tallystick.events.state.history import Known
 
 
-class Exhaustion(NamedTuple):
+class Exhaustion(msgspec.Struct, frozen=True, gc=False):
     """``own`` was used, ``mark`` is where the budget is used up, after ``steps`` steps. All later figures in steps.
 
-    ``predicted``, ``low``, ``high`` and ``baseline`` count from the first step; ``confidence`` is None where unknown.
+    ``predicted``, ``low``, ``high`` and ``baseline`` count from the first step; ``confidence`` is None where unknown,
+    and ``widened`` where the kind's own past errors made the interval.
     """
 
     dimension: int
@@ -25,6 +26,9 @@ class Exhaustion(NamedTuple):
     high: float
     baseline: float
     confidence: float | None
+    raw: float | None
+    """What was predicted before past forecasts recentred it; None where they did not."""
+    widened: float | None
     course: Course
     learnt: bool
     """Earlier runs are behind it; without, the interval says little, and the estimate is all there is."""
@@ -51,6 +55,8 @@ class Exhaustion(NamedTuple):
             baseline=_short(self.baseline),
             confidence=None if self.confidence is None else round(self.confidence, 4),
             method=self.course.method,
+            raw=None if self.raw is None else _short(self.raw),
+            widened=None if self.widened is None else round(self.widened, 4),
         )
 
 
@@ -73,16 +79,23 @@ def total(finished: Finished, own: int) -> tuple[int, int, int] | None:
 def foresee(course: Course, known: Known, d: int, own: int, mark: int, steps: float) -> Exhaustion:
     """When a budget that is not used up will be, if usage takes this course.
 
-    The interval is what past errors at this stage say; where too few are known, what the course's own spread does.
+    The interval is what past errors of the kind at this stage say, and they put the forecast in their middle where it
+    was early or late by more than chance; where too few are known, what the course's own spread does, as wide as it had
+    to be for other new kinds.
     """
-    left = course.steps_until(mark - own)
+    left, raw = course.steps_until(mark - own), None
     errors = known.errors(d, stage_of(own, mark))
     if errors is None:
         apart = Z_80 * course.spread(left)
         low = left - apart if 2 * apart < left else course.steps_at_least(mark - own, left)
-        high, confidence = left + apart, None
+        confidence, widened = None, known.widening(d)
+        _, low, high = raised(Range(left, low, left + apart), widened)
     else:
-        low, high, confidence = left * min(1.0, errors.low), left * max(1.0, errors.high), errors.hits
+        centre, confidence, widened = errors.centre, errors.hits, None
+        low, high = left * min(centre, errors.low), left * max(centre, errors.high)
+        if centre != 1.0:
+            left, raw = left * centre, steps + left
     baseline = steps * mark / own if own else steps + left
     predicted, learnt = steps + left, errors is not None or known.line(d) is not None
-    return Exhaustion(d, own, mark, steps, predicted, steps + low, steps + high, baseline, confidence, course, learnt)
+    low, high = steps + low, steps + high
+    return Exhaustion(d, own, mark, steps, predicted, low, high, baseline, confidence, raw, widened, course, learnt)

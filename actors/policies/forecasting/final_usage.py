@@ -1,12 +1,13 @@
-"""What the finished runs of a kind used in all, and what that says of one that is still under way.
+"""What the runs of a kind use in all, and what that says of one that is still under way.
 
-When an agent will stop is not known: its final total is estimated from the runs of its kind that went on as far.
+When an agent will stop is not known: its final total is estimated from the runs of its kind that went on as far. Those
+that still go on, or were cut short, count as far as they came (`survival`).
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
-from itertools import accumulate
+from collections.abc import Iterable
 
+from tallystick.actors.policies.forecasting.survival import Seen, masses
 from tallystick.events.state.history import Run
 
 BEYOND = 0.25
@@ -14,25 +15,57 @@ BEYOND = 0.25
 
 
 class Finished:
-    """What the finished runs of one kind used in one dimension, in order, and their running sums."""
+    """What the runs of one kind use in one dimension: ``used`` by those that ended, in order, each for so many of all.
 
-    __slots__ = ("sums", "used")
+    ``cut``: what others had used when they were last seen, which went on or were cut short.
+    """
 
-    def __init__(self, used: Sequence[int]) -> None:
-        self.used = sorted(used)
-        self.sums = [0, *accumulate(self.used)]
+    __slots__ = ("_beyond", "_sums", "used")
+
+    def __init__(self, used: Iterable[int], cut: Iterable[int] = ()) -> None:
+        found, left = masses([*(Seen(u, u) for u in used), *(Seen(u, u, ended=False) for u in cut)])
+        self.used = [run.used for run, _ in found]
+        self._sums, self._beyond = [0.0], [left]
+        for run, mass in found:
+            self._sums.append(self._sums[-1] + mass * run.used)
+        for _, mass in reversed(found):
+            self._beyond.append(self._beyond[-1] + mass)
+        self._beyond.reverse()
+
+    @classmethod
+    def of(cls, runs: Iterable[Run], d: int, going: Iterable[int] = ()) -> "Finished":
+        """Of runs that are over, in dimension ``d``; ``going``: what those have used that are under way."""
+        cut, used = list(going), list[int]()
+        for run in runs:
+            (used if run.ended else cut).append((run.tokens, run.time_ms, run.cost_nanos)[d])
+        return cls(used, cut)
 
     def passed(self, used: float) -> int:
-        """How many runs used no more than that: the others are those that an agent may still be like."""
+        """How many that ended used no more than that: the others are those that an agent may still be like."""
         return bisect_right(self.used, used)
 
     def total(self, used: int, share: float) -> int | None:
-        """What all but ``1 - share`` of the runs used in all that used more than ``used``; None where none did."""
+        """What all but ``1 - share`` of the runs used in all that used more than ``used``; None where none did.
+
+        Of those that went on behind the last that ended, it is known only that they used a little more.
+        """
         first = self.passed(used)
-        left = len(self.used) - first
-        return self.used[first + min(left - 1, int(share * left))] if left else None
+        if first == len(self.used):
+            return None
+        above = (1 - share) * self._beyond[first]
+        place = bisect_right(self._beyond, -above, lo=first, key=lambda beyond: -beyond)
+        last = len(self.used) - 1
+        if place > last + 1:
+            return int(self._furthest())
+        return int(self.used[min(last, place - 1)])
 
+    def expected(self, first: int, cap: float) -> float:
+        """The mean of what runs use in all that go further than the first ``first`` that ended, each ``cap`` at most;
+        there are such runs.
+        """
+        within = max(first, self.passed(cap))
+        left = self._beyond[-1] * min(cap, self._furthest()) if cap > self.used[-1] else cap * self._beyond[within]
+        return (self._sums[within] - self._sums[first] + left) / self._beyond[first]
 
-def finished_of(runs: Iterable[Run], d: int) -> Finished:
-    """What some finished runs used in dimension ``d``."""
-    return Finished([(run.tokens, run.time_ms, run.cost_nanos)[d] for run in runs])
+    def _furthest(self) -> float:
+        return self.used[-1] * (1 + BEYOND)

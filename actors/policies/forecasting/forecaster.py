@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 from tallystick.actors.policies.forecasting.anomalies import LOOP_STEPS, Found, loop, outlier
+from tallystick.actors.policies.forecasting.curves import Curves
 from tallystick.actors.policies.forecasting.exhaustion import Exhaustion, foresee, stage_of
 from tallystick.actors.policies.forecasting.growth_forecast import Course, growth_by_dimension
 from tallystick.actors.policies.forecasting.runs import Run, Step, as_before, charge, is_step, runs_of, stand_in, use
@@ -19,7 +20,7 @@ from tallystick.events import messages as c
 from tallystick.events.catalog.forecasts import Outcome, Prediction, WhyForecast, still_open
 from tallystick.events.messages import proposals as p
 from tallystick.events.state.accounts import Account
-from tallystick.events.state.growth import NO_STEPS, Growth, observed
+from tallystick.events.state.growth import Growth, observed
 from tallystick.events.state.history import History, Known
 from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.money import Money
@@ -47,6 +48,11 @@ class Forecaster:
         self._ledger = ledger
         self._begun_at = ledger.position
         self._shown = 0
+        self._silent = {name: account for name, account in ledger.accounts.items() if name not in self.runs}
+        """The accounts that have not reported."""
+        self._curves: Curves | None = None
+        self._steps_since = 0
+        """Reports since the last look at all open runs."""
 
     @property
     def history(self) -> History:
@@ -60,7 +66,8 @@ class Forecaster:
         account = self._ledger.same_account(event.agent, event.position)
         if account is None:
             account = stand_in(event)
-        self.runs[account.id] = Run.of(account)
+        self.runs.pop(account.id, None)
+        self._silent[account.id] = account
 
     def follow(self, agent: str, events: Sequence[Any]) -> tuple[list[tuple[int, c.Command]], Look | None]:
         """Take in what an agent used in a batch, in order: what is to be recorded by position, and looked at.
@@ -68,17 +75,21 @@ class Forecaster:
         Recorded are the scores that are known now, a forecast where another tenth was consumed, and a loop. A hold that
         was spent at its expiry is usage, but no step of the agent.
         """
-        run = self.runs.get(agent)
+        run, steps = self.runs.get(agent), [Step(one.at, _used(one)) for one in events if is_step(one)]
         if run is None:
-            return [], None
+            if not steps or agent not in self._silent:
+                return [], None
+            account = self._silent.pop(agent)
+            # Under the name that the account keeps: every event brings a string of its own.
+            run = self.runs[account.id] = Run.of(account, steps[0].at)
         account = run.account
+        self._steps_since += len(steps)
         if account.parent is None:
             use(account, events)
-        steps = [Step(one.at, _used(one)) for one in events if is_step(one)]
         last, is_due = None, False
         if steps:
             last = next(filter(is_step, reversed(events)))
-            is_due = last.at - (steps[0].at if run.growth == NO_STEPS else run.looked_at) >= _A_SECOND
+            is_due = last.at - run.looked_at >= _A_SECOND
         used = _used(events[0]) if len(events) == 1 else _used_by(events)
         if not is_due and not run.loops(steps) and not _passes(run, used):
             run.take(steps)
@@ -140,17 +151,17 @@ class Forecaster:
     def changed_level(self, event: e.LevelChanged) -> None:
         """At black, what an agent was warned of has come; should it go on, the next exhaustion is another one."""
         run = self.runs.get(event.agent)
-        if run is None:
-            return
-        if event.level == "black":
+        if run is not None and event.level == "black":
             run.alerted = False
-        if run.account.parent is None:
-            run.account.level = e.LEVELS.index(event.level)
+        account = self._silent.get(event.agent) if run is None else run.account
+        if account is not None and account.parent is None:
+            account.level = e.LEVELS.index(event.level)
 
     def released(self, event: e.BudgetReleased) -> list[c.Command]:
         """A run is over: what it taught."""
+        self._silent.pop(event.agent, None)
         run = self.runs.pop(event.agent, None)
-        if run is None or run.growth == NO_STEPS:
+        if run is None:
             return []
         account, growth = run.account, Growth.read(run.growth)
         command = p.RecordRun(
@@ -161,6 +172,7 @@ class Forecaster:
             consumed=Amounts(*account.spent),
             elapsed_ms=(run.last_at - account.opened_at) // _MS,
             growth=growth.numbers(),
+            head=growth.head_numbers(),
             exhausted=account.level == _BLACK,
             id=c.internal_id(f"run-{event.position}"),
         )
@@ -178,7 +190,24 @@ class Forecaster:
 
     def known(self, account: Account, run: Run | None) -> Known:
         """What earlier runs taught of an agent's."""
-        return self.history.known(account.agent_type, None if run is None else run.model)
+        if run is None:
+            return self.history.expected(account.agent_type)
+        return self.history.known(account.agent_type, run.model)
+
+    def curves(self) -> Curves:
+        """How far runs go, as of the last look at all open ones, or as of now where each has reported about once since.
+
+        So a report pays for the look at one run, however many there are.
+        """
+        if self._curves is None or self._steps_since >= len(self.runs):
+            return self.curves_now()
+        return self._curves
+
+    def curves_now(self) -> Curves:
+        """How far runs go, as of now."""
+        self._steps_since = 0
+        self._curves = Curves(self.history, self._ledger.accounts, self.runs)
+        return self._curves
 
     def exhaustions(self, account: Account) -> list[Exhaustion]:
         """The forecast for each limited dimension of which something is left, as of the last report."""
@@ -295,7 +324,14 @@ def _passes(run: Run, used: Money) -> bool:
 
 def _outcome(one: Prediction) -> Outcome:
     return Outcome(
-        stage=one.stage, step=one.step, predicted=one.predicted, low=one.low, high=one.high, baseline=one.baseline
+        stage=one.stage,
+        step=one.step,
+        predicted=one.predicted,
+        low=one.low,
+        high=one.high,
+        baseline=one.baseline,
+        raw=one.raw,
+        widened=one.widened,
     )
 
 

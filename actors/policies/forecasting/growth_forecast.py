@@ -8,11 +8,12 @@ history's Gaussian prior and the agent's own steps say together (`priors.updated
 """
 
 from math import exp, log, sqrt
-from typing import NamedTuple
+
+import msgspec
 
 from tallystick.config.amounts import COST, TIME, TOKENS
-from tallystick.events.state.growth import Growth
-from tallystick.events.state.history import COST_ON_TOKENS, DRIFT, Known
+from tallystick.events.state.growth import Growth, Moments
+from tallystick.events.state.history import COST_ON_TOKENS, DRIFT, LATER_COST, Known
 from tallystick.events.state.priors import Line, updated
 
 LINEAR_GROWTH, AVERAGE_RATE = "linear_growth", "average_rate"
@@ -27,7 +28,7 @@ _IDLE_STEPS = 3
 """An agent that used nothing of a dimension in so many steps will use nothing of it, whatever others did."""
 
 
-class Course(NamedTuple):
+class Course(msgspec.Struct, frozen=True, gc=False):
     """How usage will go on: the j-th step from now uses ``rate + growth × j`` and noise; neither is negative.
 
     ``rate_var``, ``covar`` and ``growth_var`` say how well that is known; ``noise`` is the variance of a step by
@@ -100,11 +101,16 @@ def growth_by_dimension(growth: Growth, known: Known) -> tuple[Course | None, ..
     found = (
         tokens,
         _on_steps(growth, TIME, known.line(TIME)),
-        _cost(growth, known.line(COST), known.line(COST_ON_TOKENS), tokens),
+        _cost(growth, known, tokens),
     )
     if growth.steps < _IDLE_STEPS:
         return found
-    return tuple(course if growth.mean[d] > _NOTHING else None for d, course in enumerate(found))
+    mean_tokens, mean_time, mean_cost = growth.mean
+    return (
+        found[TOKENS] if mean_tokens > _NOTHING else None,
+        found[TIME] if mean_time > _NOTHING else None,
+        found[COST] if mean_cost > _NOTHING else None,
+    )
 
 
 def _tokens(growth: Growth, line: Line | None, drift: Line | None) -> Course | None:
@@ -130,7 +136,8 @@ def _on_steps(growth: Growth, d: int, line: Line | None) -> Course | None:
     if line is not None:
         now = _moved(updated(line, growth.on_steps(d)), n)
         if now.level > _NOTHING:
-            return Course(now.level, max(0.0, now.growth), *now[2:5], line.noise, 0.0, LINEAR_GROWTH)
+            growing = max(0.0, now.growth)
+            return Course(now.level, growing, now.level_var, now.covar, now.growth_var, line.noise, 0.0, LINEAR_GROWTH)
     return average_rate(growth, d)
 
 
@@ -145,17 +152,29 @@ def average_rate(growth: Growth, d: int) -> Course | None:
     return Course(mean, 0.0, noise / n, 0.0, slope * slope, noise, 0.0, AVERAGE_RATE)
 
 
-def _cost(growth: Growth, on_steps: Line | None, on_tokens: Line | None, tokens: Course | None) -> Course | None:
-    """By the tokens that are to come, where they tell more of a step's cost than its number does."""
-    if tokens is not None and on_steps is not None and on_tokens is not None and on_tokens.noise < on_steps.noise:
-        found = _on_tokens(growth, on_tokens, tokens)
-        if found is not None:
-            return found
+def _cost(growth: Growth, known: Known, tokens: Course | None) -> Course | None:
+    """By the tokens that are to come, where they tell more of a step's cost than its number does.
+
+    The first steps are left out where the others lie closer to a line without them. All later ones are usually the
+    dearer ones and so lie further from any line: where the first steps are like the others, they are never left out.
+    """
+    on_steps = known.line(COST)
+    if tokens is not None and on_steps is not None:
+        on_tokens, later = known.line(COST_ON_TOKENS), known.line(LATER_COST)
+        if on_tokens is not None:
+            if later is not None and later.noise < min(on_tokens.noise, on_steps.noise):
+                found = _on_tokens(later, growth.later_cost_on_tokens(), tokens)
+            elif on_tokens.noise < on_steps.noise:
+                found = _on_tokens(on_tokens, growth.cost_on_tokens(), tokens)
+            else:
+                found = None
+            if found is not None:
+                return found
     return _on_steps(growth, COST, on_steps)
 
 
-def _on_tokens(growth: Growth, line: Line, tokens: Course) -> Course | None:
-    now = _moved(updated(line, growth.cost_on_tokens()), tokens.rate)
+def _on_tokens(line: Line, seen: Moments, tokens: Course) -> Course | None:
+    now = _moved(updated(line, seen), tokens.rate)
     price = max(0.0, now.growth)
     if now.level <= _NOTHING:
         return None
@@ -182,6 +201,7 @@ def _noise(n: float, mean: float, variance: float) -> float:
 
 def _moved(line: Line, x: float) -> Line:
     """The same line, its level counted from ``x``."""
-    level, growth, level_var, covar, growth_var, noise = line
+    growth, covar, growth_var = line.growth, line.covar, line.growth_var
     moved = covar + x * growth_var
-    return Line(level + x * growth, growth, level_var + x * (covar + moved), moved, growth_var, noise)
+    level, level_var = line.level + x * growth, line.level_var + x * (covar + moved)
+    return Line(level, growth, level_var, moved, growth_var, line.noise)

@@ -1,8 +1,12 @@
 """An estimate and its 80 % interval."""
 
+from math import exp, log
 from typing import NamedTuple
 
 from tallystick.actors.policies.forecasting.growth_forecast import Z_80
+
+_LONGEST = log(1e3)
+"""No interval ends at more than so many times its estimate."""
 
 
 class Range(NamedTuple):
@@ -16,6 +20,15 @@ class Range(NamedTuple):
 def gaussian(estimate: float, deviation: float, least: float = 0.0) -> Range:
     """The interval of a Gaussian that cannot fall below ``least``."""
     return Range(estimate, max(least, estimate - Z_80 * deviation), estimate + Z_80 * deviation)
+
+
+def raised(found: Range, power: float) -> Range:
+    """The interval whose ends, as ratios to the estimate, are raised to ``power``: wider above 1, narrower below."""
+    estimate, low, high = found
+    if low <= 0 or estimate <= 0:
+        return found
+    longer = exp(min(power * log(high / estimate), _LONGEST))
+    return Range(estimate, estimate * (low / estimate) ** power, estimate * longer)
 
 
 def shrunk(actual: float, expected: float, weight: float) -> float:

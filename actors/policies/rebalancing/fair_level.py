@@ -36,16 +36,13 @@ class Wanting:
         """What they are expected to use in all where none uses more than ``level`` times its weight."""
         cap, finished, first = level * self.weight, self.finished, self.first
         mean = self.used / self.agents
-        left = len(finished.used) - first
         if mean >= cap:
             return self.used
         if not finished.used:
             return self.agents * min(cap, max(mean * (1 + BEYOND), self.own / self.agents))
-        if not left:
+        if first == len(finished.used):
             return self.agents * min(cap, mean * (1 + BEYOND))
-        within = max(first, finished.passed(cap))
-        capped = finished.sums[within] - finished.sums[first] + cap * (len(finished.used) - within)
-        return self.agents * capped / left
+        return self.agents * finished.expected(first, cap)
 
 
 class FairLevel:

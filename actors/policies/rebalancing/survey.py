@@ -7,9 +7,9 @@ from typing import Final
 
 import msgspec
 
-from tallystick.actors.policies.forecasting.completion import HOPE, Lengths
+from tallystick.actors.policies.forecasting.completion import HOPE
 from tallystick.actors.policies.forecasting.exhaustion import Exhaustion
-from tallystick.actors.policies.forecasting.final_usage import Finished, finished_of
+from tallystick.actors.policies.forecasting.final_usage import Finished
 from tallystick.actors.policies.forecasting.forecaster import Forecaster, own_use
 from tallystick.actors.policies.forecasting.growth_forecast import Course
 from tallystick.actors.policies.rebalancing.fair_level import FairLevel
@@ -19,6 +19,7 @@ from tallystick.config.amounts import AMOUNT_MAX, DIMENSIONS, Triple
 from tallystick.config.settings import Config
 from tallystick.events.state.accounts import POOL, Account
 from tallystick.events.state.growth import Growth
+from tallystick.events.state.history import Kind
 from tallystick.events.state.money import Money
 
 HORIZONS: Final = 1.1
@@ -46,7 +47,7 @@ class Surveyor:
         self._forecaster = forecaster
         self._figures = figures
         self._config = config
-        self._finished: dict[tuple[str | None, str | None], tuple[Finished, ...]] = {}
+        self._curves = forecaster.curves_now()
         self._levels: dict[tuple[str, int], float] = {}
         self._shares: dict[int, dict[str, list[Account]]] = {}
 
@@ -139,13 +140,13 @@ class Surveyor:
         return int(own / idle_below) if idle_below else AMOUNT_MAX
 
     def _finished_like(self, account: Account) -> tuple[Finished, ...]:
+        return self._curves.finished(self._kind(account))
+
+    def _kind(self, account: Account) -> Kind:
         run = self._forecaster.runs.get(account.id)
-        kind = (account.agent_type, None if run is None else run.model)
-        found = self._finished.get(kind)
-        if found is None:
-            runs = tuple(self._forecaster.history.known(*kind).runs())
-            found = self._finished[kind] = tuple(finished_of(runs, d) for d in DIMENSIONS)
-        return found
+        if run is None:
+            return self._forecaster.history.expected(account.agent_type).kind
+        return account.agent_type, run.model
 
     # --- what is fair -------------------------------------------------------------------------------------------------
 
@@ -164,10 +165,9 @@ class Surveyor:
         own, mark = own_use(account, d)
         run = self._forecaster.runs[account.id]
         course = self._forecaster.growth_by_dimension(account, run)[d]
-        if course is not None:
-            lengths = Lengths(self._forecaster.known(account, run).runs())
-            if lengths.chance(course, level - own, run.steps) < HOPE:
-                return 0
+        lengths = self._curves.lengths(self._kind(account))
+        if course is not None and lengths.chance(course, level - own, run.steps) < HOPE:
+            return 0
         return max(0, int(level) - mark)
 
     def _find_level(self, source: str, d: int) -> Generator[None, None, None]:

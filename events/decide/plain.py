@@ -1,0 +1,284 @@
+"""The plain case of what comes most often, decided in one go: a report, a hold or a settlement from which nothing else
+follows, of an account right below the root to which nothing but its level speaks.
+
+Each function here answers as the general one of its message does (`decide.track`, `decide.holds`), and records the same
+event; or it says None, with nothing recorded, and the general one decides. So each may give up wherever a case is not
+plain: limits, labels, sources, times of their own, names to be repaired, covers, last calls, warnings, delegation,
+unknown prices, orders, a level, a response or a line of the day that is come to. The general path is its oracle in
+`tests/events/test_plain.py`. What changes the state are the same functions of `evolve`.
+"""
+
+import datetime as dt
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from tallystick.config.amounts import Amounts
+from tallystick.config.spelling import misspelled
+from tallystick.events import catalog as e
+from tallystick.events import messages as c
+from tallystick.events.decide import pricing
+from tallystick.events.decide.answers import held_reply
+from tallystick.events.decide.levels import THROTTLE, has_nothing
+from tallystick.events.decide.own_limits import remaining
+from tallystick.events.decide.turn import Turn
+from tallystick.events.messages.provider_usage import Counts
+from tallystick.events.messages.replies import Enforcement, Held, Reply, shown
+from tallystick.events.state.accounts import Account
+from tallystick.events.state.calendar import later
+from tallystick.events.state.ledger import Ledger
+from tallystick.events.state.money import ZERO, Money
+
+_MILLISECOND = dt.timedelta(milliseconds=1)
+
+
+def report(turn: Turn, command: c.ReportUsage) -> Enforcement | None:
+    """`ReportUsage` of an open account.
+
+    Raises:
+        InvalidAmount: a malformed amount; nothing was recorded.
+    """
+    ledger, agent = turn.ledger, command.agent
+    account = None if agent is None else ledger.accounts.get(agent)
+    if (
+        account is None
+        or agent is None
+        or command.task is not None
+        or command.lease is not None
+        or command.rate_limited
+        or command.retry_after_seconds is not None
+        or command.child is not None
+        or not _is_plain(ledger, account)
+        or not _says_no_more(turn, command)
+    ):
+        return None
+    priced = pricing.price(ledger.rules, command)
+    used = _money(priced)
+    ratio = None if used is None else _ratio_after(ledger, account, used, ZERO)
+    if used is None or ratio is None:
+        return None
+    event = e.UsageReported(
+        agent=agent,
+        tokens=used[0],
+        time_ms=used[1],
+        cost_nanos=used[2],
+        model=command.model,
+        operation=command.operation,
+        priced_as=priced.priced_as,
+        requests=command.requests,
+    )
+    return _use(turn, account, event, priced.counts, ratio)
+
+
+def settle(turn: Turn, command: c.Settle) -> Enforcement | None:
+    """`Settle` of a hold that stands, by all that was used of it.
+
+    Raises:
+        InvalidAmount: a malformed amount; nothing was recorded.
+    """
+    ledger = turn.ledger
+    hold = ledger.holds.get(command.hold)
+    if (
+        hold is None
+        or not command.final
+        or hold.rejects_overage
+        or not _is_plain(ledger, hold.account)
+        or not _says_no_more(turn, command)
+        or _is_covered(ledger, hold.account)
+    ):
+        return None
+    priced = pricing.price(ledger.rules, command)
+    used = _money(priced)
+    ratio = None if used is None else _ratio_after(ledger, hold.account, used, hold.amount)
+    if used is None or ratio is None:
+        return None
+    event = e.HoldSettled(
+        hold=hold.id,
+        agent=hold.account.id,
+        tokens=used[0],
+        time_ms=used[1],
+        cost_nanos=used[2],
+        model=command.model,
+        operation=command.operation,
+        reason=command.reason,
+        priced_as=priced.priced_as,
+        requests=command.requests,
+    )
+    return _use(turn, hold.account, event, priced.counts, ratio)
+
+
+def reserve(turn: Turn, command: c.Reserve) -> Held | None:
+    """`Reserve` of an estimate for which there is room.
+
+    Raises:
+        InvalidAmount: a malformed estimate.
+    """
+    ledger = turn.ledger
+    account = ledger.accounts.get(command.agent)
+    if (
+        account is None
+        or command.estimate is None
+        or command.ttl_seconds is not None
+        or command.max_output_tokens is not None
+        or command.wait_seconds is not None
+        or turn.waited is not None
+        or command.dry_run
+        or command.last_call
+        or command.labels
+        or (command.operation is not None and misspelled(command.operation) is not None)
+        or turn.id in ledger.holds
+        or turn.id in ledger.ended_holds
+        or not _is_plain(ledger, account)
+        or has_nothing(account)
+    ):
+        return None
+    priced = pricing.price(ledger.rules, command)
+    wanted = _money(priced)
+    if wanted is None or wanted == ZERO or not _has_room(ledger, account, wanted):
+        return None
+    ttl_ms = ledger.rules.holds_ttl_ms
+    # Nothing can fail after this line.
+    turn.record(
+        e.HoldPlaced(
+            hold=turn.id,
+            agent=account.id,
+            amount=Amounts(wanted[0] or None, wanted[1] or None, wanted[2] or None),
+            ttl_ms=ttl_ms,
+            expires_at=later(turn.now, ttl_ms * _MILLISECOND),
+            model=command.model,
+            priced_as=priced.priced_as,
+            rejects_overage=command.overage == "reject",
+            spends=command.on_expiry == "spend",
+            operation=command.operation,
+            reason=command.reason,
+        )
+    )
+    return held_reply(ledger.holds[turn.id])
+
+
+PLAIN: Mapping[type[c.Command], Callable[[Turn, Any], Reply | None]] = {
+    c.ReportUsage: report,
+    c.Reserve: reserve,
+    c.Settle: settle,
+}
+"""Which function may decide a message before the general one is asked."""
+
+
+# --- what is plain ----------------------------------------------------------------------------------------------------
+
+
+def _is_plain(ledger: Ledger, account: Account) -> bool:
+    """Whether nothing but its own level, which slows nothing, speaks to an account."""
+    return (
+        ledger.rules.are_plain
+        and account.parent is ledger.root
+        and account.level < THROTTLE
+        and not account.caps
+        and not account.overdrawn
+        and not account.called
+        and not account.handed_over
+        and account.throttle is None
+        and account.stopped is None
+        and account.warning is None
+        and account.pool_notice >= ledger.pool_exhausted_at
+        and not ledger.response
+        and ledger.paused is None
+        and ledger.stopped_above is None
+        and account.id not in ledger.tasks.running
+    )
+
+
+def _says_no_more(turn: Turn, command: c.ReportUsage | c.Settle) -> bool:
+    """Whether a report says nothing beside what was used of what, and is recorded under the names that it has."""
+    return not (
+        command.source_id is not None
+        or command.occurred_at is not None
+        or command.labels
+        or (command.model is not None and misspelled(command.model) is not None)
+        or (command.operation is not None and misspelled(command.operation) is not None)
+        or (command.id is not None and command.id != turn.id)
+    )
+
+
+def _money(priced: pricing.Priced) -> Money | None:
+    """What was priced, in whole units; None where the price is to be explained."""
+    if priced.unpriced or priced.base_tier:
+        return None
+    return (priced.tokens or 0, priced.time_ms or 0, priced.cost_nanos or 0)
+
+
+def _is_quiet(ledger: Ledger, account: Account, spent: Money, held: Money) -> bool:
+    """Whether no line of the day, of the breaker or of the fleet's response is come to with so much more."""
+    product = account.budget_product
+    rule = None if product is None else ledger.rules.limits.products.get(product)
+    if rule is not None and product is not None:
+        counter = ledger.day.products[product].counters[product]
+        if counter.used[0] + counter.held[0] + spent[0] + held[0] >= rule.first_lines[0]:
+            return False
+    watch, before, standing = ledger.watch, ledger.spent, ledger.held
+    if watch is None or ledger.day.tripped is not None:
+        return False
+    tokens, time_ms, cost = before[0] + spent[0], before[1] + spent[1], before[2] + spent[2]
+    lines, quiet = watch.spent, watch.quiet
+    return (
+        tokens < lines[0]
+        and cost < lines[1]
+        and tokens + standing[0] + held[0] < quiet[0]
+        and time_ms + standing[1] + held[1] < quiet[1]
+        and cost + standing[2] + held[2] < quiet[2]
+        and (watch.running is None or watch.running == len(ledger.tasks.running))
+        and (watch.queued is None or watch.queued == ledger.tasks.queued)
+    )
+
+
+# --- room -------------------------------------------------------------------------------------------------------------
+
+
+def _has_room(ledger: Ledger, account: Account, wanted: Money) -> bool:
+    """Whether what is to be set aside is free with each that pays, and presses on nothing."""
+    for d, payer in enumerate(account.payers):
+        if wanted[d] > payer.free[d] and payer.allocated[d] is not None:
+            return False
+    return _is_quiet(ledger, account, ZERO, wanted)
+
+
+def _is_covered(ledger: Ledger, account: Account) -> bool:
+    """Whether something that a hold gives back may be another's: who covers its account, or the fleet's reserve."""
+    for d, payer in enumerate(account.payers):
+        if payer.cover[d]:
+            return True
+        if payer is ledger.root and payer.allocated[d] is not None and ledger.reserve_size(d) > ledger.reserve.free[d]:
+            return True
+    return False
+
+
+def _ratio_after(ledger: Ledger, account: Account, used: Money, held: Money) -> float | None:
+    """The ratio that an account comes to with what was used, of which ``held`` was set aside; None where something
+    follows: who pays has nothing left, a level or a line is come to.
+    """
+    for d, payer in enumerate(account.payers):
+        if payer.free[d] + held[d] <= used[d] and payer.allocated[d] is not None:
+            return None
+    ratio = account.ratio(used)
+    given_back = (-held[0], -held[1], -held[2])
+    if ratio >= ledger.rules.level_near[account.level] or not _is_quiet(ledger, account, used, given_back):
+        return None
+    return ratio
+
+
+# --- what was used ----------------------------------------------------------------------------------------------------
+
+
+def _use(
+    turn: Turn, account: Account, event: "e.UsageReported | e.HoldSettled", counts: Counts, ratio: float
+) -> Enforcement:
+    """Book a use from which nothing follows; the answer that lets an agent go on."""
+    if counts is not pricing.UNKNOWN:
+        for name, value in counts._asdict().items():
+            setattr(event, name, value)
+    if account.last_report_at is not None and account.last_report_at < turn.ledger.opened_at:
+        event.after_outage = True
+    # Nothing can fail after this line.
+    turn.record(event)
+    level = account.level
+    left = shown(remaining(turn.ledger, account))
+    return Enforcement(account.id, round(ratio, 6), e.LEVELS[level], e.ACTIONS[level], 1.0, 0, "level", left)
