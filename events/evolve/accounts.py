@@ -113,6 +113,8 @@ def close_account(balances: Balances, event: e.BudgetReleased) -> None:
             consumed = account.consumed(d)
             source.free[d] -= consumed
             source.closed = plus(source.closed, only(d, consumed))
+    # It names itself there, and would stay in memory until it is looked for.
+    account.leased = None
     parent = account.parent
     if parent is None or parent is balances.root:
         return

@@ -6,7 +6,6 @@ from tallystick.actors.policies.forecasting.completion import Lengths
 from tallystick.actors.policies.forecasting.final_usage import Finished
 from tallystick.actors.policies.forecasting.runs import Run
 from tallystick.config.amounts import DIMENSIONS
-from tallystick.events.state.growth import NO_STEPS
 from tallystick.events.state.history import History, Kind
 
 
@@ -19,8 +18,7 @@ class Curves:
         self._lengths: dict[Kind, Lengths] = {}
         self._going: dict[Kind, list[Run]] = {}
         for run in runs.values():
-            if run.growth != NO_STEPS:
-                self._going.setdefault((run.account.agent_type, run.model), []).append(run)
+            self._going.setdefault((run.account.agent_type, run.model), []).append(run)
 
     def finished(self, kind: Kind) -> tuple[Finished, ...]:
         """What runs of a kind use in all, by dimension."""
