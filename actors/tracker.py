@@ -62,6 +62,10 @@ class Tracker:
     def _made_forecaster(self, ledger: Ledger) -> Forecaster:
         return Forecaster(ledger)
 
+    def _made_surveyor(self) -> Surveyor:
+        ledger = self._ledger
+        return Surveyor(ledger.accounts, self._forecaster, figures_of(ledger), ledger.rules.config)
+
     def handle(self, message: Any, now: dt.datetime) -> Sequence[Post]:
         match message:
             case Recorded():
@@ -169,9 +173,7 @@ class Tracker:
         What is asked meanwhile waits. The question itself is what remains of a survey if this tracker fails.
         """
         if self._survey is None:
-            ledger = self._ledger
-            surveyor = Surveyor(ledger.accounts, self._forecaster, figures_of(ledger), ledger.rules.config)
-            self._survey = (wanted, surveyor.survey(now))
+            self._survey = (wanted, self._made_surveyor().survey(now))
         asked, parts = self._survey
         if asked is wanted:
             try:

@@ -83,10 +83,10 @@ class Forecaster:
             # Under the name that the account keeps: every event brings a string of its own.
             run = self.runs[account.id] = Run.of(account, steps[0].at)
         account = run.account
-        self._steps_since += len(steps)
         if account.parent is None:
             use(account, events)
         last, is_due = None, False
+        self._steps_since += len(steps)
         if steps:
             last = next(filter(is_step, reversed(events)))
             is_due = last.at - run.looked_at >= _A_SECOND
@@ -206,7 +206,7 @@ class Forecaster:
     def curves_now(self) -> Curves:
         """How far runs go, as of now."""
         self._steps_since = 0
-        self._curves = Curves(self.history, self._ledger.accounts, self.runs)
+        self._curves = Curves(self.history, self.runs)
         return self._curves
 
     def exhaustions(self, account: Account) -> list[Exhaustion]:

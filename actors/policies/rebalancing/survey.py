@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from tallystick.actors.policies.forecasting.completion import HOPE
+from tallystick.actors.policies.forecasting.completion import HOPE, Lengths
 from tallystick.actors.policies.forecasting.exhaustion import Exhaustion
 from tallystick.actors.policies.forecasting.final_usage import Finished
 from tallystick.actors.policies.forecasting.forecaster import Forecaster, own_use
@@ -142,11 +142,11 @@ class Surveyor:
     def _finished_like(self, account: Account) -> tuple[Finished, ...]:
         return self._curves.finished(self._kind(account))
 
+    def _lengths_like(self, account: Account) -> Lengths:
+        return self._curves.lengths(self._kind(account))
+
     def _kind(self, account: Account) -> Kind:
-        run = self._forecaster.runs.get(account.id)
-        if run is None:
-            return self._forecaster.history.expected(account.agent_type).kind
-        return account.agent_type, run.model
+        return self._forecaster.known(account, self._forecaster.runs.get(account.id)).kind
 
     # --- what is fair -------------------------------------------------------------------------------------------------
 
@@ -165,8 +165,7 @@ class Surveyor:
         own, mark = own_use(account, d)
         run = self._forecaster.runs[account.id]
         course = self._forecaster.growth_by_dimension(account, run)[d]
-        lengths = self._curves.lengths(self._kind(account))
-        if course is not None and lengths.chance(course, level - own, run.steps) < HOPE:
+        if course is not None and self._lengths_like(account).chance(course, level - own, run.steps) < HOPE:
             return 0
         return max(0, int(level) - mark)
 
