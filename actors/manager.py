@@ -21,7 +21,6 @@ from tallystick.actors.hold_waits import HoldWaits, may_wait
 from tallystick.actors.judges import JUDGES
 from tallystick.actors.keeping import keep_snapshot
 from tallystick.actors.missing import Missing, away_answer, halted_answer
-from tallystick.actors.policies.rebalancing.figures import figures_of
 from tallystick.actors.runtime.messages import (
     ALLOCATOR,
     MANAGER,
@@ -355,18 +354,17 @@ class Manager:
         while self._tell_allocator(now) or self._try_waits(now):
             pass
         lines, waiting, questions = self._lines, self._waiting, self._questions
-        events = [line[0] for line in lines]
+        events, posts = [line[0] for line in lines], list[Post]()
         if lines:
             try:
                 check_conserved(self.ledger, events)
-                records = self._append(lines, waiting)
+                posts.append(Post("everyone", Recorded(events, self._append(lines, waiting))))
             except (StoreError, BrokenInvariant) as error:
                 self.halt(str(error))
                 raise Halted(str(error)) from error
         # Only now: after any other error, `halt` must still know who waits.
         self._lines, self._waiting, self._questions, self._followed, self._waits_followed = [], [], [], 0, 0
         self.answering.answer(self.ledger, waiting, now, written=bool(lines))
-        posts = [Post("everyone", Recorded(events, figures_of(self.ledger), records))] if events else []
         posts += questions
         if self.ledger.position >= self._snapshot_due:
             self.take_snapshot(now)

@@ -219,10 +219,6 @@ class SqliteStore:
             for table in TABLES:
                 cursor.execute(table)
 
-    def row_end(self, upto: int) -> int:
-        """The newest position that is not behind ``upto`` and ends a row of the log; 0 where there is none."""
-        return self._log.row_end(upto)
-
     def move_out(self, archive: Archive, blocks: Sequence[Block]) -> None:
         """For a writer: enter an archive that is on the disk, and remove its records, in one transaction."""
         try:
