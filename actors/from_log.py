@@ -3,11 +3,11 @@
 from collections.abc import Callable, Sequence
 from typing import get_args
 
-from tallystick.actors.exchanges import Line
 from tallystick.events import messages as c
 from tallystick.events.catalog import Event
 from tallystick.events.decide.sources import is_larger
 from tallystick.events.log.correction import with_facts
+from tallystick.events.log.sealing import Line
 from tallystick.events.log.sources import Sources
 from tallystick.events.log.store import Store
 from tallystick.events.messages import proposals as p

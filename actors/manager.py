@@ -14,14 +14,13 @@ from msgspec.structs import replace
 from tallystick.actors.allocator import Allocator
 from tallystick.actors.answering import Answering
 from tallystick.actors.errors import Halted
-from tallystick.actors.exchanges import Line, answered_before, records_of
+from tallystick.actors.exchanges import answered_before
 from tallystick.actors.forbidden import forbidden
 from tallystick.actors.from_log import FromLog
 from tallystick.actors.hold_waits import HoldWaits, may_wait
 from tallystick.actors.judges import JUDGES
 from tallystick.actors.keeping import keep_snapshot
 from tallystick.actors.missing import Missing, away_answer, halted_answer
-from tallystick.actors.policies.rebalancing.figures import figures_of
 from tallystick.actors.runtime.messages import (
     ALLOCATOR,
     MANAGER,
@@ -41,7 +40,8 @@ from tallystick.events.catalog import Event
 from tallystick.events.decide.spelling import misspelled_id, recorded_id
 from tallystick.events.decide.turn import Waited
 from tallystick.events.log.codec import encode_answer, encode_command
-from tallystick.events.log.store import Record, Store, StoreAway, StoreError
+from tallystick.events.log.sealing import Line, Sealed
+from tallystick.events.log.store import Store, StoreAway, StoreError
 from tallystick.events.messages import proposals as p
 from tallystick.events.messages.replies import Refusal, Reply
 from tallystick.events.state.calendar import NEVER
@@ -354,30 +354,27 @@ class Manager:
         while self._tell_allocator(now) or self._try_waits(now):
             pass
         lines, waiting, questions = self._lines, self._waiting, self._questions
-        events, records = [line[0] for line in lines], []
+        events, posts = [line[0] for line in lines], list[Post]()
         if lines:
             try:
                 check_conserved(self.ledger, events)
-                records = self._append(lines, waiting)
+                posts.append(Post("everyone", Recorded(events, self._append(lines, waiting))))
             except (StoreError, BrokenInvariant) as error:
                 self.halt(str(error))
                 raise Halted(str(error)) from error
         # Only now: after any other error, `halt` must still know who waits.
         self._lines, self._waiting, self._questions, self._followed, self._waits_followed = [], [], [], 0, 0
         self.answering.answer(self.ledger, waiting, now, written=bool(lines))
-        posts: list[Post] = []
-        if events:
-            posts.append(Post("everyone", Recorded(events, figures_of(self.ledger), records)))
         posts += questions
         if self.ledger.position >= self._snapshot_due:
             self.take_snapshot(now)
         return posts
 
-    def _append(self, lines: Sequence[Line], waiting: Sequence[Envelope]) -> list[Record]:
-        records, digest = records_of(lines, self._digest)
+    def _append(self, lines: Sequence[Line], waiting: Sequence[Envelope]) -> Sealed:
+        records = Sealed(lines, self._digest)
         with self.answering.writing(waiting):
             self._store.append(records, self.from_log.sources.take())
-        self._digest = digest
+        self._digest = records.digest
         return records
 
     def take_snapshot(self, now: dt.datetime) -> None:

@@ -12,6 +12,7 @@ from rich.table import Table
 from benchmarks import (
     admission,
     campaign,
+    campaign_resamples,
     client,
     dashboard,
     ends,
@@ -116,7 +117,10 @@ def main() -> None:
     for column in ("name", "value", "unit", "against", "ratio", "goal", "met"):
         table.add_column(column, justify="right" if column in ("value", "ratio") else "left")
     results = []
-    played = (benchmark.results(console.print) for benchmark in (forecasts, kinds, campaign, ends, fleet, tenants))
+    played = (
+        benchmark.results(console.print)
+        for benchmark in (forecasts, kinds, campaign, campaign_resamples, ends, fleet, tenants)
+    )
     for benchmarks in (
         throughput.results(),
         sizes.results(),

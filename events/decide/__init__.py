@@ -48,7 +48,7 @@ def decide(
     """
     turn = Turn(ledger, now, id, by, waited)
     # An opening comes before what fell due while the manager was away.
-    if ledger.due_at() <= turn.now and type(command) is not p.OpenFleet:
+    if ledger.is_due(turn.now) and type(command) is not p.OpenFleet:
         turn.events = pass_time(ledger, now)
         turn.own = turn.leveled = len(turn.events)
     plain = PLAIN.get(type(command))

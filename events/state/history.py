@@ -184,7 +184,7 @@ class Taught:
     def dump(self) -> list[Any]:
         return [
             [prior.dump() for prior in self.priors],
-            [list(run) for run in self.runs],
+            [*self.runs],
             [[d, stage, [list(score) for score in scores.ring]] for (d, stage), scores in self.scores.items()],
             self.widening,
         ]
@@ -214,8 +214,13 @@ class Known(msgspec.Struct, frozen=True, gc=False):
         A kind with too few runs borrows that of other kinds, where these are alike.
         """
         own = self.own
-        if own is not None and own.priors[prior].weight >= RUNS_MIN:
-            return own.priors[prior].line
+        if own is not None:
+            if own.priors[prior].weight >= RUNS_MIN:
+                return own.priors[prior].line
+            if prior == LATER_COST and own.has_own:
+                # Its runs ended within the first steps, or are from before these were kept: what other kinds' later
+                # steps cost is no reason to pass over what its own ones do.
+                return None
         return self.history.borrowed(self.kind, prior)
 
     def errors(self, d: int, stage: int) -> Errors | None:
@@ -315,7 +320,7 @@ class History:
         return self._kinds.items()
 
     def dump(self) -> list[Any]:
-        """All of it as lists, numbers and texts, equal for equal histories."""
+        """All of it as lists, tuples, numbers and texts, equal for equal histories."""
         return [self.widening.dump(), [[*kind, *taught.dump()] for kind, taught in self._kinds.items()]]
 
     @classmethod

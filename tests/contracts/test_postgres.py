@@ -19,8 +19,9 @@ import sys
 from tallystick.events.log import store_postgres
 store_postgres.LEASE_SECONDS = float(sys.argv[2])
 from tallystick.events.log.store import Fenced, Record, open_store
+from tests.support.store_processes import records
 store = open_store(sys.argv[1], writer=True)
-store.append([Record(1, "event-1.v1", b'{"n":1,"text":"\\xc3\\xa9"}')])
+store.append(records(1, 1))
 print("writes", flush=True)
 sys.stdin.readline()
 try:
