@@ -11,7 +11,7 @@ from tallystick.events.state.history import History, Kind
 
 
 class Curves:
-    """Made by one look at all open runs; what it says of a kind is computed when it is asked for, once."""
+    """Made by one look at all open runs; what it says of a kind is computed when it is asked for, and kept."""
 
     def __init__(self, history: History, accounts: Mapping[str, Account], runs: Mapping[str, Run]) -> None:
         self._history, self._runs = history, runs
@@ -41,6 +41,11 @@ class Curves:
             going = [run.steps for _, run in self._still(kind)]
             found = self._lengths[kind] = Lengths(self._history.known(*kind).runs(), going)
         return found
+
+    def forget(self, kind: Kind) -> None:
+        """Another run of a kind has ended: what is said of it next counts that."""
+        self._finished.pop(kind, None)
+        self._lengths.pop(kind, None)
 
     def _still(self, kind: Kind) -> list[tuple[Account, Run]]:
         """Those of the look that have not ended since."""

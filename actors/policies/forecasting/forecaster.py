@@ -24,6 +24,8 @@ from tallystick.events.state.growth import Growth
 from tallystick.events.state.history import History, Known
 from tallystick.events.state.ledger import Ledger
 
+LOOK_AFTER: Final = 32
+"""So many reports at least lie between two looks at all open runs for answers: these change little by a few steps."""
 STEPS_MIN: Final = 2
 """An agent that has reported less often has shown nothing of how it goes on."""
 _MS = dt.timedelta(milliseconds=1)
@@ -91,6 +93,8 @@ class Forecaster:
     def learn(self, event: "e.RunLearned | e.ForecastScored") -> None:
         """Take in what was recorded of earlier proposals."""
         self.history.fold(event)
+        if self._curves is not None and isinstance(event, e.RunLearned):
+            self._curves.forget((event.agent_type, event.model))
 
     def made(self, event: e.ForecastMade) -> None:
         """Take in a forecast that was recorded, unless this forecaster proposed it a moment ago."""
@@ -136,11 +140,11 @@ class Forecaster:
         return self.history.known(account.agent_type, run.model)
 
     def curves(self) -> Curves:
-        """How far runs go, as of the last look at all open ones, or as of now where each has reported about once since.
+        """How far runs go: as of the last look at all open ones, while fewer reports came since than there are runs.
 
-        So a report pays for the look at one run, however many there are.
+        So a report pays for the look at one run, however many there are. What ended since is counted.
         """
-        if self._curves is None or self._steps_since >= len(self.runs):
+        if self._curves is None or self._steps_since >= max(LOOK_AFTER, len(self.runs)):
             return self.curves_now()
         return self._curves
 
