@@ -12,6 +12,7 @@ from rich.table import Table
 from benchmarks import (
     admission,
     campaign,
+    campaign_resamples,
     client,
     dashboard,
     ends,
@@ -20,6 +21,7 @@ from benchmarks import (
     forecasts,
     history,
     http_service,
+    kinds,
     limits,
     postgres,
     sizes,
@@ -115,7 +117,10 @@ def main() -> None:
     for column in ("name", "value", "unit", "against", "ratio", "goal", "met"):
         table.add_column(column, justify="right" if column in ("value", "ratio") else "left")
     results = []
-    played = (benchmark.results(console.print) for benchmark in (forecasts, campaign, ends, fleet, tenants))
+    played = (
+        benchmark.results(console.print)
+        for benchmark in (forecasts, kinds, campaign, campaign_resamples, ends, fleet, tenants)
+    )
     for benchmarks in (
         throughput.results(),
         sizes.results(),

@@ -16,10 +16,13 @@ from typing import Any
 import msgspec
 
 from benchmarks import data
+from benchmarks.campaign_levels import knowing, totals_of
 from benchmarks.result import Result
 from tallystick.actors.policies.forecasting.forecaster import Forecaster
 from tallystick.actors.policies.forecasting.growth_forecast import Course, average_rate
 from tallystick.actors.policies.forecasting.runs import Run
+from tallystick.actors.policies.rebalancing.figures import figures_of
+from tallystick.actors.policies.rebalancing.survey import Surveyor
 from tallystick.actors.runtime.messages import Envelope
 from tallystick.actors.runtime.simulation import SimulatedFleet
 from tallystick.actors.runtime.specialist import Specialist
@@ -32,6 +35,7 @@ from tallystick.demo.trace import read_trace
 from tallystick.demo.workload import Workload
 from tallystick.events import messages as c
 from tallystick.events.log.codec import decode_answer, encode_command
+from tallystick.events.log.store import Store
 from tallystick.events.log.store_memory import MemoryStore
 from tallystick.events.state.accounts import Account
 from tallystick.events.state.conservation import check_conserved
@@ -45,6 +49,7 @@ from tallystick.projections.store.view_store import MemoryViewStore
 TRACE = "agents-swebench-gemini3-public.csv.gz"
 ENOUGH_FOR = 0.9
 GOAL_OF_PLANNER, GOAL_CONSUMED, GOAL_WARNED, GOAL_FAIRNESS = 0.90, 0.95, 0.90, 0.90
+GOAL_OF_KNOWN = 0.97
 _MS = dt.timedelta(milliseconds=1)
 _NOTHING = History().known(None, None)
 
@@ -78,20 +83,10 @@ class _Quiet(Agent):
 
 def play(workload: Workload, *, reallocate: bool = True, fleet: type[SimulatedFleet] = SimulatedFleet) -> Played:
     """One campaign through the real fleet under a virtual clock."""
-    total = int(workload.needs[TOKENS] * ENOUGH_FOR)
-    config = from_mapping(
-        {
-            "total_budget": {"tokens": total, "period": "none"},
-            "daily_limits": {"max_tokens_total": None, "max_cost_usd": None},
-            "reallocation": {"enabled": reallocate},
-        }
-    )
     store = MemoryStore()
-    played = fleet.open(store, config, None, STARTS_AT)
-    names = [run.id for run in workload.runs]
+    played = opened(workload, store, fleet, reallocate=reallocate)
     spendable = played.ledger.spendable(TOKENS)
-    _ask(played, c.AllocateEqual(id="equal", agents=names, total=Budget(tokens=spendable)), 0)
-    agents = [_Quiet(run, (spendable // len(names), None, None), None) for run in workload.runs]
+    agents = [_Quiet(run, (spendable // len(workload.runs), None, None), None) for run in workload.runs]
     seen = _drive(played, agents)
     check_conserved(played.ledger)
     keeper = MemoryViewStore()
@@ -106,6 +101,23 @@ def play(workload: Workload, *, reallocate: bool = True, fleet: type[SimulatedFl
         jain=report.quality.jain.tokens or 0.0,
         fairness_open=fmean(seen),
     )
+
+
+def opened(
+    workload: Workload, store: Store, fleet: type[SimulatedFleet] = SimulatedFleet, *, reallocate: bool = True
+) -> SimulatedFleet:
+    """A fleet with nine tenths of the tokens that the runs use, in equal allocations to all of them."""
+    config = from_mapping(
+        {
+            "total_budget": {"tokens": int(workload.needs[TOKENS] * ENOUGH_FOR), "period": "none"},
+            "daily_limits": {"max_tokens_total": None, "max_cost_usd": None},
+            "reallocation": {"enabled": reallocate},
+        }
+    )
+    made = fleet.open(store, config, None, STARTS_AT)
+    total = Budget(tokens=made.ledger.spendable(TOKENS))
+    _ask(made, c.AllocateEqual(id="equal", agents=[run.id for run in workload.runs], total=total), 0)
+    return made
 
 
 def _drive(fleet: SimulatedFleet, agents: Sequence[Agent]) -> list[float]:
@@ -153,7 +165,7 @@ def normal(workload: Workload) -> Workload:
     return msgspec.structs.replace(workload, runs=runs)
 
 
-class _AverageForecaster(Forecaster):
+class AverageForecaster(Forecaster):
     """Knows of no earlier run, and assumes that an agent goes on as it did on average."""
 
     def known(self, account: Account, run: Run | None) -> Known:
@@ -164,17 +176,23 @@ class _AverageForecaster(Forecaster):
         return tuple(average_rate(growth, d) for d in DIMENSIONS)
 
 
-class _AverageTracker(Tracker):
-    def _made_forecaster(self, ledger: Ledger) -> Forecaster:
-        return _AverageForecaster(ledger, self._balances.accounts)
+def fleet_with(surveyor: type[Surveyor] = Surveyor, forecaster: type[Forecaster] = Forecaster) -> type[SimulatedFleet]:
+    """A fleet whose tracker forecasts and surveys by these."""
 
+    class Other(Tracker):
+        def _made_forecaster(self, ledger: Ledger) -> Forecaster:
+            return forecaster(ledger)
 
-class _AverageFleet(SimulatedFleet):
-    """A fleet that forecasts by the average rate."""
+        def _made_surveyor(self) -> Surveyor:
+            ledger = self._ledger
+            return surveyor(ledger.accounts, self._forecaster, figures_of(ledger), ledger.rules.config)
 
-    @staticmethod
-    def specialists() -> list[Specialist]:
-        return [_AverageTracker() if isinstance(one, Tracker) else one for one in SimulatedFleet.specialists()]
+    class OtherFleet(SimulatedFleet):
+        @staticmethod
+        def specialists() -> list[Specialist]:
+            return [Other() if isinstance(one, Tracker) else one for one in SimulatedFleet.specialists()]
+
+    return OtherFleet
 
 
 def results(say: Callable[[str], None]) -> Iterator[Result]:
@@ -184,7 +202,8 @@ def results(say: Callable[[str], None]) -> Iterator[Result]:
         say("campaign: skipped, the public runs are not here")
         return
     workload = normal(read_trace(found))
-    ours, average = play(workload), play(workload, fleet=_AverageFleet)
+    ours, average = play(workload), play(workload, fleet=fleet_with(forecaster=AverageForecaster))
+    known = play(workload, fleet=fleet_with(knowing(totals_of(workload))))
     without, best = play(workload, reallocate=False), planner(workload)
     for name, unit, value, against, other, goal in (
         ("finished", "runs", ours.finished, f"a planner who knew all totals: {best}", best, GOAL_OF_PLANNER),
@@ -195,7 +214,15 @@ def results(say: Callable[[str], None]) -> Iterator[Result]:
         ("jain", "of all accounts", ours.jain, "1", 1.0, None),
     ):
         yield Result(f"campaign.{name}", value, unit, against, value / other, None if goal is None else (">=", goal))
-    for title, played in (("average_rate", average), ("no_reallocation", without)):
+    yield Result(
+        "campaign.finished.of_known_level",
+        ours.finished,
+        "runs",
+        f"a level that knows the true sum: {known.finished}",
+        ours.finished / known.finished,
+        (">=", GOAL_OF_KNOWN),
+    )
+    for title, played in (("average_rate", average), ("known_level", known), ("no_reallocation", without)):
         yield Result(f"campaign.{title}.finished", played.finished, "runs", "ours", played.finished / ours.finished)
         yield Result(
             f"campaign.{title}.consumed", played.consumed, "of total - reserve", "ours", played.consumed / ours.consumed

@@ -214,8 +214,13 @@ class Known(msgspec.Struct, frozen=True, gc=False):
         A kind with too few runs borrows that of other kinds, where these are alike.
         """
         own = self.own
-        if own is not None and own.priors[prior].weight >= RUNS_MIN:
-            return own.priors[prior].line
+        if own is not None:
+            if own.priors[prior].weight >= RUNS_MIN:
+                return own.priors[prior].line
+            if prior == LATER_COST and own.has_own:
+                # Its runs ended within the first steps, or are from before these were kept: what other kinds' later
+                # steps cost is no reason to pass over what its own ones do.
+                return None
         return self.history.borrowed(self.kind, prior)
 
     def errors(self, d: int, stage: int) -> Errors | None:
@@ -225,9 +230,9 @@ class Known(msgspec.Struct, frozen=True, gc=False):
 
     def widening(self, d: int) -> float:
         """By which power an interval that no past errors shape is to be widened."""
-        return self.history.widening.of(self.own, d)
+        return self.history.widening.of(self.own, d, self.history.count - (self.own is not None))
 
-    def runs(self) -> Iterable[Run]:
+    def runs(self) -> Sequence[Run]:
         """The last finished runs of this kind, oldest first, also those that were cut short."""
         return () if self.own is None or self.own.ended < RUNS_MIN else self.own.runs
 
@@ -244,6 +249,11 @@ class History:
         self._borrowed: dict[tuple[Kind, int], Line | None] = {}
         self.widening = Widening()
 
+    @property
+    def count(self) -> int:
+        """How many kinds are known."""
+        return len(self._kinds)
+
     def fold(self, event: Event) -> None:
         """Take in a `RunLearned` or a `ForecastScored`; other events teach nothing."""
         match event:
@@ -257,7 +267,7 @@ class History:
                 taught = self._touched((event.agent_type, event.model))
                 for forecast in event.forecasts:
                     taught.score(d, event.actual, forecast)
-                    self.widening.learn(taught, d, needed(forecast, event.actual))
+                    self.widening.learn(taught, d, needed(forecast, event.actual), self.count - 1)
 
     def _touched(self, kind: Kind) -> Taught:
         """What is known of a kind, made where it is new."""

@@ -7,7 +7,6 @@ from tallystick.actors.policies.forecasting.growth_forecast import AVERAGE_RATE,
 from tallystick.actors.policies.forecasting.runs import Run, runs_of
 from tallystick.config.amounts import TOKENS, Amounts
 from tallystick.events import catalog as e
-from tallystick.events.state.accounts import Account
 from tallystick.events.state.growth import NO_STEPS, Growth
 from tallystick.events.state.history import History
 from tests.support.core import Core, allocate, fleet, use
@@ -33,8 +32,8 @@ def looked(history: History, going: dict[str, int], agent_type: str = "qa") -> t
     core = Core(fleet(10**6), *(allocate(name, 1_000, agent_type=agent_type) for name in going))
     for name, steps in going.items():
         core.given(*[use(name, 10)] * steps)
-    runs, accounts = runs_of(core.ledger), dict[str, Account](core.ledger.accounts)
-    return Curves(history, accounts, runs), runs
+    runs = runs_of(core.ledger)
+    return Curves(history, runs), runs
 
 
 @pytest.fixture
@@ -64,6 +63,5 @@ def test_a_run_that_has_ended_since_the_look_is_counted_once(history: History) -
     assert curves.finished(QA)[TOKENS].used == [10, 20, 30, 80]
     del runs["cyd"]
     history.fold(learnt(6))
-    curves.forget(QA)
     assert curves.finished(QA)[TOKENS].used == [10, 20, 30, 60, 80]
     assert curves.lengths(QA).chance(ONE_A_STEP, 3, 0) == pytest.approx(3 / 7)

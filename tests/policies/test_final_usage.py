@@ -27,15 +27,15 @@ def test_runs_under_way_move_the_median_to_the_longer_ones() -> None:
     assert Finished([10, 20, 30, 40, 50], cut=[25] * 5).total(0, 0.5) == 40
 
 
-def test_where_most_went_on_behind_the_last_end_a_run_uses_a_quarter_more_than_that() -> None:
-    assert Finished([10, 20], cut=[30] * 20).total(5, 0.5) == 20 * (1 + BEYOND)
+def test_where_most_went_on_behind_the_last_end_a_run_uses_a_quarter_more_than_any() -> None:
+    assert Finished([10, 20], cut=[32] * 20).total(5, 0.5) == 32 * (1 + BEYOND)
 
 
 def test_runs_by_themselves_and_runs_that_were_cut_short() -> None:
     runs = [run(1), run(2), run(3), run(4, ended=False)]
     finished = Finished.of(runs, 0, going=[25])
     assert finished.used == [10, 20, 30]
-    assert finished.total(25, 0.5) == pytest.approx(30 * (1 + BEYOND), abs=1)
+    assert finished.total(25, 0.5) == pytest.approx(40 * (1 + BEYOND), abs=1)
 
 
 def test_under_a_cap_larger_runs_count_as_that() -> None:
@@ -43,6 +43,17 @@ def test_under_a_cap_larger_runs_count_as_that() -> None:
     assert finished.expected(0, 30) == pytest.approx((10 + 20 + 30) / 3)
     assert finished.expected(2, 30) == 30
     assert finished.expected(0, 1_000) == pytest.approx(30)
+
+
+def test_runs_beyond_the_last_end_are_no_reason_to_give_one_up() -> None:
+    """Where few have ended, nearly all go on: that they have not ended yet does not say that they will not soon."""
+    over = [run(10), run(20)]
+    assert Lengths(over, going=[30] * 20).chance(ONE_A_STEP, 10, 15) == 1
+    assert Lengths(over, going=[30] * 20).chance(ONE_A_STEP, 4, 15) == 0
+
+
+def test_behind_the_last_end_a_run_is_expected_to_go_beyond_all_that_go_on() -> None:
+    assert Finished([10], cut=[40]).expected(0, 1_000) == pytest.approx((10 + 40 * (1 + BEYOND)) / 2)
 
 
 amounts = st.lists(st.integers(0, 10**12), min_size=1, max_size=30)

@@ -22,17 +22,18 @@ class Lengths:
 
     def __init__(self, runs: Iterable[Run], going: Iterable[int] = ()) -> None:
         over = [Seen(run.steps, run.steps, bool(run.ended)) for run in runs]
-        found, left = masses([*over, *(Seen(steps, steps, ended=False) for steps in going)])
+        found, _ = masses([*over, *(Seen(steps, steps, ended=False) for steps in going)])
         self.steps = [run.age for run, _ in found]
-        self._longer = [left]
+        self._longer = [0.0]
         for _, mass in reversed(found):
             self._longer.append(self._longer[-1] + mass)
         self._longer.reverse()
 
     def chance(self, course: Course, units: float, done: float) -> float:
-        """The share of those runs that went on for more than ``done`` steps that then ended within ``units`` more use.
+        """The share of those runs that ended after more than ``done`` steps that did so within ``units`` more use.
 
-        1 where no run went on as far: nothing is known of such a run.
+        1 where none did: nothing is known of such a run. Those that went on behind the last end count as little: where
+        few have ended yet, they would be most, and a run would be given up for what is not known.
         """
         first = bisect_right(self.steps, done)
         if first == len(self.steps):

@@ -20,11 +20,13 @@ class Finished:
     ``cut``: what others had used when they were last seen, which went on or were cut short.
     """
 
-    __slots__ = ("_beyond", "_sums", "used")
+    __slots__ = ("_beyond", "_most", "_sums", "used")
 
     def __init__(self, used: Iterable[int], cut: Iterable[int] = ()) -> None:
+        cut = tuple(cut)
         found, left = masses([*(Seen(u, u) for u in used), *(Seen(u, u, ended=False) for u in cut)])
         self.used = [run.used for run, _ in found]
+        self._most = max([*self.used, *cut], default=0)
         self._sums, self._beyond = [0.0], [left]
         for run, mass in found:
             self._sums.append(self._sums[-1] + mass * run.used)
@@ -68,4 +70,4 @@ class Finished:
         return (self._sums[within] - self._sums[first] + left) / self._beyond[first]
 
     def _furthest(self) -> float:
-        return self.used[-1] * (1 + BEYOND)
+        return self._most * (1 + BEYOND)
