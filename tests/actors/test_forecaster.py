@@ -9,6 +9,7 @@ from tallystick.actors.runtime.clock import ManualClock
 from tallystick.actors.runtime.fleet import Fleet
 from tallystick.events import catalog as e
 from tallystick.events.log.codec import decode_event
+from tallystick.events.state.history import RUNS_MIN
 from tests.support.running import OpenFleet
 from tests.support.runs import allocate, run_of, work
 
@@ -218,3 +219,29 @@ def test_an_agent_is_warned_by_the_early_end_of_the_interval_and_again_after_a_s
     fleet.ask({"type": "BorrowFromPool", "agent": "ann", "amount": {"tokens": 1_000}})
     work(fleet, clock, "ann", [60])
     assert len(every(fleet, e.ExhaustionWarned)) == 2
+
+
+def in_all(fleet: Fleet, agent: str) -> Any:
+    return fleet.ask({"type": "Forecast", "agent": agent})["ok"]["forecasts"]["tokens"]["estimated_total"]
+
+
+def test_a_final_usage_rests_on_runs_that_still_go_on_as_well(fleet: Fleet, clock: ManualClock) -> None:
+    """Three short runs have ended, and one long one; three more have gone on longer than the short ones."""
+    for number, steps in enumerate((4, 4, 4, 30)):
+        run_of(fleet, clock, f"over-{number}", steps)
+    allocate(fleet, "ann", 1_000_000)
+    work(fleet, clock, "ann", [1_000])
+    short = in_all(fleet, "ann")
+    for number in range(3):
+        allocate(fleet, f"going-{number}", 1_000_000)
+        work(fleet, clock, f"going-{number}", [1_000 + 100 * step for step in range(12)])
+    assert in_all(fleet, "ann") > short
+
+
+def test_a_run_that_has_ended_counts_in_the_next_answer(fleet: Fleet, clock: ManualClock) -> None:
+    allocate(fleet, "ann", 1_000_000)
+    work(fleet, clock, "ann", [1_000])
+    for number in range(RUNS_MIN):
+        assert in_all(fleet, "ann") is None
+        run_of(fleet, clock, f"over-{number}", 4)
+    assert in_all(fleet, "ann") == 4_600
