@@ -61,7 +61,7 @@ class Room:
             self.sent += post.message.messages if isinstance(post.message, Batch) else [post.message]
 
 
-def test_what_it_is_told_it_does_in_the_hosts_turn_and_not_before() -> None:
+def test_messages_are_handled_in_the_hosts_turn_and_not_before() -> None:
     room = Room()
     room.guest.tell("one")
     room.guest.tell(Batch(["two", "three"]))
