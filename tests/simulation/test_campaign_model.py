@@ -39,6 +39,12 @@ def test_a_resample_is_as_large_as_the_sample_and_the_same_each_time(workload: W
     assert len({run.id for run in first.runs}) == len(workload.runs)
 
 
+def test_a_shuffled_resample_begins_runs_at_the_same_moments(workload: Workload) -> None:
+    kept, shuffled = resampled(workload, 1), resampled(workload, 1, shuffled=True)
+    assert [run.starts_ms for run in shuffled.runs] == [run.starts_ms for run in workload.runs]
+    assert [run.steps for run in shuffled.runs] == [run.steps for run in kept.runs]
+
+
 def test_at_the_true_level_what_is_used_is_what_there_is() -> None:
     agents = [Wanted(0, 10, 1.0), Wanted(0, 100, 1.0), Wanted(30, 100, 1.0)]
     assert true_level(agents, 70) == pytest.approx(30)

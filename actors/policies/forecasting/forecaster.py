@@ -25,6 +25,8 @@ from tallystick.events.state.history import History, Known
 from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.money import Money
 
+LOOK_AFTER: Final = 32
+"""So many reports at least lie between two looks at all open runs for answers: these change little by a few steps."""
 STEPS_MIN: Final = 2
 """An agent that has reported less often has shown nothing of how it goes on."""
 _MS = dt.timedelta(milliseconds=1)
@@ -83,10 +85,10 @@ class Forecaster:
             # Under the name that the account keeps: every event brings a string of its own.
             run = self.runs[account.id] = Run.of(account, steps[0].at)
         account = run.account
+        self._steps_since += len(steps)
         if account.parent is None:
             use(account, events)
         last, is_due = None, False
-        self._steps_since += len(steps)
         if steps:
             last = next(filter(is_step, reversed(events)))
             is_due = last.at - run.looked_at >= _A_SECOND
@@ -195,11 +197,11 @@ class Forecaster:
         return self.history.known(account.agent_type, run.model)
 
     def curves(self) -> Curves:
-        """How far runs go, as of the last look at all open ones, or as of now where each has reported about once since.
+        """How far runs go: as of the last look at all open ones, while fewer reports came since than there are runs.
 
-        So a report pays for the look at one run, however many there are.
+        So a report pays for the look at one run, however many there are. What ended since is counted.
         """
-        if self._curves is None or self._steps_since >= len(self.runs):
+        if self._curves is None or self._steps_since >= max(LOOK_AFTER, len(self.runs)):
             return self.curves_now()
         return self._curves
 
