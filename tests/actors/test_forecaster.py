@@ -221,6 +221,31 @@ def test_an_agent_is_warned_by_the_early_end_of_the_interval_and_again_after_a_s
     assert len(every(fleet, e.ExhaustionWarned)) == 2
 
 
+def test_a_run_that_begins_and_ends_within_one_batch_teaches_as_any_other(fleet: Fleet) -> None:
+    fleet.ask(
+        [
+            {"type": "AllocateBudget", "agent": "brief", "agent_type": "qa", "budget": {"tokens": 1_000}},
+            {"type": "ReportUsage", "agent": "brief", "usage": {"tokens": 300}, "model": "m"},
+            {"type": "ReportUsage", "agent": "brief", "usage": {"tokens": 400}, "model": "m"},
+            {"type": "ReleaseBudget", "agent": "brief"},
+        ]
+    )
+    fleet.quiesce()
+    (learnt,) = every(fleet, e.RunLearned)
+    assert (learnt.agent, learnt.agent_type, learnt.model, learnt.steps) == ("brief", "qa", "m", 2)
+    assert learnt.consumed.tokens == 700
+    assert not learnt.exhausted
+
+
+def test_reports_of_one_batch_are_scored_step_by_step(fleet: Fleet) -> None:
+    report = {"type": "ReportUsage", "agent": "a", "usage": {"tokens": 100}}
+    fleet.ask({"type": "AllocateBudget", "agent": "a", "budget": {"tokens": 1_000}})
+    fleet.ask([report] * 4)
+    fleet.quiesce()
+    stages = [(one.predictions[0].stage, one.predictions[0].step) for one in every(fleet, e.ForecastMade)]
+    assert stages == [(2, 2), (3, 3), (4, 4)]
+
+
 def in_all(fleet: Fleet, agent: str) -> Any:
     return fleet.ask({"type": "Forecast", "agent": agent})["ok"]["forecasts"]["tokens"]["estimated_total"]
 

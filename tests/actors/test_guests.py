@@ -5,12 +5,14 @@ from typing import Any
 
 import pytest
 
+from tallystick.actors.runtime import manager_actor
 from tallystick.actors.runtime.guest import Guest
 from tallystick.actors.runtime.messages import MANAGER, TRACKER, Batch, Post, SurveyWanted
 from tallystick.actors.runtime.specialist import Crashed, Probe
 from tallystick.events import catalog as e
 from tallystick.events.state.ledger import Ledger
 from tests.support.core import START
+from tests.support.running import OpenFleet
 
 pykka = pytest.importorskip("pykka")
 
@@ -61,7 +63,7 @@ class Room:
             self.sent += post.message.messages if isinstance(post.message, Batch) else [post.message]
 
 
-def test_what_it_is_told_it_does_in_the_hosts_turn_and_not_before() -> None:
+def test_messages_are_handled_in_the_hosts_turn_and_not_before() -> None:
     room = Room()
     room.guest.tell("one")
     room.guest.tell(Batch(["two", "three"]))
@@ -94,3 +96,22 @@ def test_an_error_ends_it_with_what_must_not_be_lost_and_what_came_before_counts
         room.guest.tell("three")
     room.guest.work()
     assert len(room.crashed) == 1
+
+
+def test_what_has_come_to_stay_is_left_out_of_collections_as_a_fleet_grows(
+    open_fleet: OpenFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(manager_actor, "AT_REST_MORE", 3)
+    fleet, frozen = open_fleet(), list[int]()
+    monkeypatch.setattr(manager_actor.gc, "freeze", lambda: frozen.append(len(fleet._manager.ledger.accounts)))
+
+    def ask(kind: str, *agents: str, **fields: object) -> None:
+        for agent in agents:
+            assert "ok" in fleet.ask({"type": kind, "agent": agent, **fields})
+        fleet.quiesce()
+
+    ask("AllocateBudget", *"abcdefg", budget={"tokens": 10})
+    assert frozen == [3, 6]
+    ask("ReleaseBudget", *"abcdefg")
+    ask("AllocateBudget", *"hij", budget={"tokens": 10})
+    assert frozen == [3, 6, 3], "what came in the place of others came to stay, too"

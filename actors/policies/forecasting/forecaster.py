@@ -85,6 +85,7 @@ class Forecaster:
             # Under the name that the account keeps: every event brings a string of its own.
             run = self.runs[account.id] = Run.of(account, steps[0].at)
         account = run.account
+        self._steps_since += len(steps)
         if account.parent is None:
             use(account, events)
         last, is_due = None, False
