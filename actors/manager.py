@@ -16,7 +16,7 @@ from tallystick.actors.answering import Answering
 from tallystick.actors.errors import Halted
 from tallystick.actors.exchanges import answered_before
 from tallystick.actors.forbidden import forbidden
-from tallystick.actors.from_log import FromLog
+from tallystick.actors.from_log import FromLog, needs_log
 from tallystick.actors.hold_waits import HoldWaits, may_wait
 from tallystick.actors.judges import JUDGES
 from tallystick.actors.keeping import keep_snapshot
@@ -114,7 +114,6 @@ class Manager:
         self.taken += 1
         if self.answering.refuses(envelope, self.halted):
             return
-        # Who waits for room has precedence over what comes after that which has made it.
         self._try_waits(now)
         self._waiting.append(envelope)
         self._take_from(envelope, 0, now)
@@ -162,11 +161,10 @@ class Manager:
     # --- holds that wait for room -------------------------------------------------------------------------------------
 
     def _try_waits(self, now: dt.datetime) -> bool:
-        """Decide holds that waited for what has happened; whether there were any."""
+        """Decide holds that waited for what has happened, before what comes after that; whether there were any."""
         followed, self._waits_followed = self._waits_followed, len(self._lines)
-        if not self.waits.count or followed == len(self._lines):
-            return False
-        return self.waits.follow([line[0] for line in self._lines[followed:]], now)
+        fresh = self._lines[followed:] if self.waits.count else ()
+        return bool(fresh) and self.waits.follow([line[0] for line in fresh], now)
 
     def try_out(self, command: c.Reserve, by: str, now: dt.datetime) -> Reply | Refusal:
         """How a `Reserve` would be answered now."""
@@ -186,8 +184,7 @@ class Manager:
         )
         self.decide(command, encode_command(command), "manager", now)
         for post in list(self._open.values()):
-            answer = self._missing.answer_for(post.to)
-            if answer is not None:
+            if (answer := self._missing.answer_for(post.to)) is not None:
                 self.settle(post.message, answer)
 
     def receive(self, message: Proposal | Answered, now: dt.datetime) -> None:
@@ -331,11 +328,12 @@ class Manager:
         try:
             if not command.is_query and (before := answered_before(id, asked, self._lines, self._store, self.ledger)):
                 return before
-            command = self.from_log.with_facts(command)
+            command = self.from_log.with_facts(command) if (old := needs_log(command)) else command
         except StoreAway as away:
             return away_answer(str(away))
         decided = core.decide(self.ledger, command, now, id, by, waited)
-        self.from_log.note(command, decided.events)
+        if old:
+            self.from_log.note(decided.events)
         answered = encode_answer(decided.answer)
         lines, own, origin = self._lines, decided.own, (peer, trace) if peer or trace else None
         for i, event in enumerate(decided.events):
