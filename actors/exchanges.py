@@ -3,25 +3,10 @@
 from collections.abc import Sequence
 
 from tallystick.actors.runtime.pending import refused
-from tallystick.events.catalog import STORED_NAME, Event
-from tallystick.events.log.codec import exchange_of, is_same, seal
-from tallystick.events.log.store import Record, Store
+from tallystick.events.log.codec import exchange_of, is_same
+from tallystick.events.log.sealing import Line
+from tallystick.events.log.store import Store
 from tallystick.events.state.ledger import Ledger
-
-Origin = tuple[bytes | None, str | None]
-"""Which process asked, if another one did, and in which trace, if that is known."""
-Line = tuple[Event, bytes | None, bytes | None, Origin | None]
-"""An event, and on the first of a command what was asked and answered, and where it came from."""
-
-
-def records_of(lines: Sequence[Line], digest: bytes) -> tuple[list[Record], bytes]:
-    """The records of some lines, chained to the digest before them, and the digest of the last."""
-    records = []
-    for event, asked, answered, origin in lines:
-        peer, trace = origin or (None, None)
-        data, digest = seal(event, asked, answered, digest, peer, trace)
-        records.append(Record(event.position, STORED_NAME[type(event)], data))
-    return records, digest
 
 
 def _repeated(id: str, asked: bytes, before: tuple[bytes, bytes] | None, position: int) -> bytes:

@@ -14,14 +14,13 @@ from msgspec.structs import replace
 from tallystick.actors.allocator import Allocator
 from tallystick.actors.answering import Answering
 from tallystick.actors.errors import Halted
-from tallystick.actors.exchanges import Line, answered_before, records_of
+from tallystick.actors.exchanges import answered_before
 from tallystick.actors.forbidden import forbidden
-from tallystick.actors.from_log import FromLog
+from tallystick.actors.from_log import FromLog, needs_log
 from tallystick.actors.hold_waits import HoldWaits, may_wait
 from tallystick.actors.judges import JUDGES
 from tallystick.actors.keeping import keep_snapshot
 from tallystick.actors.missing import Missing, away_answer, halted_answer
-from tallystick.actors.policies.rebalancing.figures import figures_of
 from tallystick.actors.runtime.messages import (
     ALLOCATOR,
     MANAGER,
@@ -41,7 +40,8 @@ from tallystick.events.catalog import Event
 from tallystick.events.decide.spelling import misspelled_id, recorded_id
 from tallystick.events.decide.turn import Waited
 from tallystick.events.log.codec import encode_answer, encode_command
-from tallystick.events.log.store import Record, Store, StoreAway, StoreError
+from tallystick.events.log.sealing import Line, Sealed
+from tallystick.events.log.store import Store, StoreAway, StoreError
 from tallystick.events.messages import proposals as p
 from tallystick.events.messages.replies import Refusal, Reply
 from tallystick.events.state.calendar import NEVER
@@ -114,7 +114,6 @@ class Manager:
         self.taken += 1
         if self.answering.refuses(envelope, self.halted):
             return
-        # Who waits for room has precedence over what comes after that which has made it.
         self._try_waits(now)
         self._waiting.append(envelope)
         self._take_from(envelope, 0, now)
@@ -162,11 +161,10 @@ class Manager:
     # --- holds that wait for room -------------------------------------------------------------------------------------
 
     def _try_waits(self, now: dt.datetime) -> bool:
-        """Decide holds that waited for what has happened; whether there were any."""
+        """Decide holds that waited for what has happened, before what comes after that; whether there were any."""
         followed, self._waits_followed = self._waits_followed, len(self._lines)
-        if not self.waits.count or followed == len(self._lines):
-            return False
-        return self.waits.follow([line[0] for line in self._lines[followed:]], now)
+        fresh = self._lines[followed:] if self.waits.count else ()
+        return bool(fresh) and self.waits.follow([line[0] for line in fresh], now)
 
     def try_out(self, command: c.Reserve, by: str, now: dt.datetime) -> Reply | Refusal:
         """How a `Reserve` would be answered now."""
@@ -186,8 +184,7 @@ class Manager:
         )
         self.decide(command, encode_command(command), "manager", now)
         for post in list(self._open.values()):
-            answer = self._missing.answer_for(post.to)
-            if answer is not None:
+            if (answer := self._missing.answer_for(post.to)) is not None:
                 self.settle(post.message, answer)
 
     def receive(self, message: Proposal | Answered, now: dt.datetime) -> None:
@@ -331,11 +328,12 @@ class Manager:
         try:
             if not command.is_query and (before := answered_before(id, asked, self._lines, self._store, self.ledger)):
                 return before
-            command = self.from_log.with_facts(command)
+            command = self.from_log.with_facts(command) if (old := needs_log(command)) else command
         except StoreAway as away:
             return away_answer(str(away))
         decided = core.decide(self.ledger, command, now, id, by, waited)
-        self.from_log.note(command, decided.events)
+        if old:
+            self.from_log.note(decided.events)
         answered = encode_answer(decided.answer)
         lines, own, origin = self._lines, decided.own, (peer, trace) if peer or trace else None
         for i, event in enumerate(decided.events):
@@ -354,30 +352,27 @@ class Manager:
         while self._tell_allocator(now) or self._try_waits(now):
             pass
         lines, waiting, questions = self._lines, self._waiting, self._questions
-        events, records = [line[0] for line in lines], []
+        events, posts = [line[0] for line in lines], list[Post]()
         if lines:
             try:
                 check_conserved(self.ledger, events)
-                records = self._append(lines, waiting)
+                posts.append(Post("everyone", Recorded(events, self._append(lines, waiting))))
             except (StoreError, BrokenInvariant) as error:
                 self.halt(str(error))
                 raise Halted(str(error)) from error
         # Only now: after any other error, `halt` must still know who waits.
         self._lines, self._waiting, self._questions, self._followed, self._waits_followed = [], [], [], 0, 0
         self.answering.answer(self.ledger, waiting, now, written=bool(lines))
-        posts: list[Post] = []
-        if events:
-            posts.append(Post("everyone", Recorded(events, figures_of(self.ledger), records)))
         posts += questions
         if self.ledger.position >= self._snapshot_due:
             self.take_snapshot(now)
         return posts
 
-    def _append(self, lines: Sequence[Line], waiting: Sequence[Envelope]) -> list[Record]:
-        records, digest = records_of(lines, self._digest)
+    def _append(self, lines: Sequence[Line], waiting: Sequence[Envelope]) -> Sealed:
+        records = Sealed(lines, self._digest)
         with self.answering.writing(waiting):
             self._store.append(records, self.from_log.sources.take())
-        self._digest = digest
+        self._digest = records.digest
         return records
 
     def take_snapshot(self, now: dt.datetime) -> None:

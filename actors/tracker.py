@@ -1,23 +1,26 @@
 """The tracker: how it goes. Follows usage, forecasts each agent's exhaustion, and surveys the agents."""
 
 import datetime as dt
-from collections.abc import Iterable, Sequence
+from collections import deque
+from collections.abc import Generator, Iterable, Sequence
 from typing import Any, Final
 
 from tallystick.actors.policies.forecasting.answer import forecast_of
 from tallystick.actors.policies.forecasting.durations import in_seconds
 from tallystick.actors.policies.forecasting.exhaustion import Exhaustion
-from tallystick.actors.policies.forecasting.forecaster import Forecaster
+from tallystick.actors.policies.forecasting.forecaster import Forecaster, Look
 from tallystick.actors.policies.forecasting.runs import Run
 from tallystick.actors.policies.rebalancing.figures import figures_of
-from tallystick.actors.policies.rebalancing.survey import Surveyor
+from tallystick.actors.policies.rebalancing.survey import Survey, Surveyor
 from tallystick.actors.runtime.messages import (
     ENFORCER,
+    LOOK_ON,
     MANAGER,
     REALLOCATOR,
     TRACKER,
     Answered,
     ExhaustionNear,
+    LookOn,
     Post,
     Proposal,
     Question,
@@ -25,52 +28,52 @@ from tallystick.actors.runtime.messages import (
     Surveyed,
     SurveyWanted,
 )
-from tallystick.config.loader import restore
-from tallystick.config.settings import Config
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
-from tallystick.events.evolve.account_read_model import AccountReadModel
 from tallystick.events.log.codec import encode_answer
 from tallystick.events.messages import proposals as p
 from tallystick.events.state.accounts import Account
 from tallystick.events.state.ledger import Ledger
 
-_A_SECOND: Final = dt.timedelta(seconds=1)
-_REPORTS: Final = (e.UsageReported, e.HoldSettled)
+LOOKS_AT_ONCE: Final = 100
+"""Of how many agents it looks at the newest step before others have their turn: a few milliseconds."""
+_USAGE: Final = (e.UsageReported, e.HoldSettled, e.HoldSpent)
 
 
 class Tracker:
-    """Follows usage; forecasts, warns of exhaustion, and surveys the agents."""
+    """Follows usage; forecasts, warns of exhaustion, and surveys the agents.
+
+    It reads the ledger's own accounts, and so works in the manager's turn, behind each batch; little at a time.
+    """
 
     name = TRACKER
     follows: frozenset[type[e.Event]] = frozenset(
-        {
-            *AccountReadModel.STEPS,
-            e.ConfigLoaded,
-            e.ForecastMade,
-            e.ForecastScored,
-            e.RunLearned,
-        }
+        {*_USAGE, e.BudgetAllocated, e.BudgetReleased, e.LevelChanged, e.ForecastMade}
     )
 
     def begin(self, ledger: Ledger) -> None:
-        self._config: Config = ledger.rules.config
-        self._balances = AccountReadModel(ledger)
+        self._ledger = ledger
         self._forecaster = self._made_forecaster(ledger)
-        self._figures = figures_of(ledger)
+        self._looks: deque[Look] = deque()
+        """The steps that are still to be looked at."""
+        self._survey: tuple[SurveyWanted, Generator[None, None, Survey]] | None = None
+        """The survey that is under way, and what it is for."""
 
     def _made_forecaster(self, ledger: Ledger) -> Forecaster:
-        return Forecaster(ledger, self._balances.accounts)
+        return Forecaster(ledger)
 
     def _made_surveyor(self) -> Surveyor:
-        return Surveyor(self._balances.accounts, self._forecaster, self._figures, self._config)
+        ledger = self._ledger
+        return Surveyor(ledger.accounts, self._forecaster, figures_of(ledger), ledger.rules.config)
 
     def handle(self, message: Any, now: dt.datetime) -> Sequence[Post]:
         match message:
             case Recorded():
-                return self._follow(message)
+                return [*self._follow(message), *self._look()]
+            case LookOn():
+                return self._look()
             case SurveyWanted():
-                return [Post(REALLOCATOR, Surveyed(self._made_surveyor().survey(now), message.question))]
+                return self._go_on(message, now)
             case Question():
                 return self._show(message)
         raise TypeError(f"the tracker does not know {type(message).__name__}")
@@ -81,51 +84,51 @@ class Tracker:
     # --- following ----------------------------------------------------------------------------------------------------
 
     def _follow(self, recorded: Recorded) -> list[Post]:
-        self._figures = recorded.figures
-        self._forecaster.begin_batch()
-        posts: list[Post] = []
-        reported: dict[str, e.Event] = {}
-        balances, steps = self._balances, AccountReadModel.STEPS
+        """Take in a batch: each agent's reports together, since the ledger says how it stands behind all of them."""
+        reports: dict[str, list[e.Event]] = {}
+        found: list[tuple[int, c.Command]] = []
+        forecaster = self._forecaster
         for event in recorded.events:
-            if isinstance(event, e.BudgetReleased):
-                posts += _proposed(self._forecaster.released(event))
-            step = steps.get(type(event))
-            if step is not None:
-                step(balances, event)
-            if not isinstance(event, _REPORTS):
+            if isinstance(event, _USAGE):
+                if event.account is not None and not event.history:
+                    reports.setdefault(event.agent, []).append(event)
+            elif isinstance(event, e.BudgetReleased):
+                if event.agent in reports:
+                    found += self._take(event.agent, reports.pop(event.agent))
+                found += [(event.position, command) for command in forecaster.released(event)]
+            else:
                 self._take_note(event)
-            elif event.account is not None and not event.history:
-                posts += _proposed(self._forecaster.step(event))
-                reported[event.agent] = event
-        for agent, event in reported.items():
-            posts += self._look_at(agent, event)
-        return posts
+        for agent, events in reports.items():
+            found += self._take(agent, events)
+        found.sort(key=lambda pair: pair[0])
+        return _proposed(command for _, command in found)
+
+    def _take(self, agent: str, events: Sequence[e.Event]) -> list[tuple[int, c.Command]]:
+        found, look = self._forecaster.follow(agent, events)
+        if look is not None:
+            self._looks.append(look)
+        return found
 
     def _take_note(self, event: e.Event) -> None:
         match event:
             case e.BudgetAllocated():
                 self._forecaster.opened(event)
-            case e.LevelChanged(level="black"):
-                # What it was warned of has come; should it go on, the next exhaustion is another one.
-                run = self._forecaster.runs.get(event.agent)
-                if run is not None:
-                    run.alerted = False
+            case e.LevelChanged():
+                self._forecaster.changed_level(event)
             case e.ForecastMade():
                 self._forecaster.made(event)
-            case e.ForecastScored() | e.RunLearned():
-                self._forecaster.learn(event)
-            case e.ConfigLoaded():
-                self._config = restore(event.config)
 
     # --- which agent will run out -------------------------------------------------------------------------------------
 
-    def _look_at(self, agent: str, event: e.Event) -> list[Post]:
-        """Whether an agent's newest step stands out, and whether its budget will last: once a second of its time."""
-        account, run = self._balances.accounts.get(agent), self._forecaster.runs.get(agent)
-        if account is None or run is None or event.at - run.looked_at < _A_SECOND:
-            return []
-        run.looked_at = event.at
-        return [*_proposed(self._forecaster.outlier(account, run, event)), *self._exhaustion(account, run, event)]
+    def _look(self) -> list[Post]:
+        """Whether agents' newest steps stand out, and whether their budgets will last: of so many agents at once."""
+        posts: list[Post] = []
+        for _ in range(min(LOOKS_AT_ONCE, len(self._looks))):
+            look = self._looks.popleft()
+            if self._forecaster.is_open(look.run):
+                posts += _proposed(self._forecaster.outlier(look))
+                posts += self._exhaustion(look.run.account, look.run, look.event)
+        return [*posts, Post(TRACKER, LOOK_ON)] if self._looks else posts
 
     def _exhaustion(self, account: Account, run: Run, event: e.Event) -> list[Post]:
         """Tell the enforcer where an agent's budget will not last; once, until the agent has more."""
@@ -134,7 +137,7 @@ class Tracker:
         if soonest is None:
             return []
         seconds, exhaustion = soonest
-        limit = float(self._config.enforcement.warn_before_exhaustion_seconds)
+        limit = float(self._ledger.rules.config.enforcement.warn_before_exhaustion_seconds)
         if seconds >= limit:
             # A top-up that lasts hardly longer than the warning is no reason for another one.
             run.alerted = run.alerted and seconds < 2 * limit
@@ -162,12 +165,30 @@ class Tracker:
         until = in_seconds(exhaustion.left, exhaustion.steps, pace)
         return until.low if exhaustion.learnt else until.estimate
 
+    # --- the agents that a plan may concern ---------------------------------------------------------------------------
+
+    def _go_on(self, wanted: SurveyWanted, now: dt.datetime) -> list[Post]:
+        """Begin a survey, or go on with it: a part at a time, so that others have their turn in between.
+
+        What is asked meanwhile waits. The question itself is what remains of a survey if this tracker fails.
+        """
+        if self._survey is None:
+            self._survey = (wanted, self._made_surveyor().survey(now))
+        asked, parts = self._survey
+        if asked is wanted:
+            try:
+                next(parts)
+            except StopIteration as done:
+                self._survey = None
+                return [Post(REALLOCATOR, Surveyed(done.value, wanted.question))]
+        return [Post(TRACKER, wanted)]
+
     # --- what is shown ------------------------------------------------------------------------------------------------
 
     def _show(self, question: Question) -> list[Post]:
         """Answer `Forecast`. A forecast that is shown is recorded first."""
         assert isinstance(question.command, c.Forecast)
-        account = self._balances.accounts.get(question.command.agent)
+        account = self._ledger.accounts.get(question.command.agent)
         if account is None:
             # The core knows whether there ever was such an account, and says so in its refusal.
             unknown = p.RecordForecast(
@@ -175,7 +196,7 @@ class Tracker:
             )
             return [Post(MANAGER, Proposal(unknown, TRACKER, question))]
         shown: Sequence[c.Command] = ()
-        if account.id in self._forecaster.runs:
+        if self._forecaster.runs[account.id].steps:
             shown = self._forecaster.recorded(account, "shown", self._forecaster.name_shown())
         answer = encode_answer(forecast_of(account, self._forecaster))
         return [*_proposed(shown), Post(MANAGER, Answered(question, answer))]

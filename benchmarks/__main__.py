@@ -21,6 +21,7 @@ from benchmarks import (
     forecasts,
     history,
     http_service,
+    kinds,
     limits,
     postgres,
     sizes,
@@ -118,7 +119,7 @@ def main() -> None:
     results = []
     played = (
         benchmark.results(console.print)
-        for benchmark in (forecasts, campaign, campaign_resamples, ends, fleet, tenants)
+        for benchmark in (forecasts, kinds, campaign, campaign_resamples, ends, fleet, tenants)
     )
     for benchmarks in (
         throughput.results(),

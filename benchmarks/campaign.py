@@ -21,6 +21,7 @@ from benchmarks.result import Result
 from tallystick.actors.policies.forecasting.forecaster import Forecaster
 from tallystick.actors.policies.forecasting.growth_forecast import Course, average_rate
 from tallystick.actors.policies.forecasting.runs import Run
+from tallystick.actors.policies.rebalancing.figures import figures_of
 from tallystick.actors.policies.rebalancing.survey import Surveyor
 from tallystick.actors.runtime.messages import Envelope
 from tallystick.actors.runtime.simulation import SimulatedFleet
@@ -180,10 +181,11 @@ def fleet_with(surveyor: type[Surveyor] = Surveyor, forecaster: type[Forecaster]
 
     class Other(Tracker):
         def _made_forecaster(self, ledger: Ledger) -> Forecaster:
-            return forecaster(ledger, self._balances.accounts)
+            return forecaster(ledger)
 
         def _made_surveyor(self) -> Surveyor:
-            return surveyor(self._balances.accounts, self._forecaster, self._figures, self._config)
+            ledger = self._ledger
+            return surveyor(ledger.accounts, self._forecaster, figures_of(ledger), ledger.rules.config)
 
     class OtherFleet(SimulatedFleet):
         @staticmethod

@@ -73,4 +73,4 @@ def results(say: Callable[[str], None]) -> Iterator[Result]:
             name = f"forecast.day.{group}.at_{hour}"
             hits, average, inside = (fmean(column) for column in zip(*seen, strict=True))
             yield Result(name, 100 * hits, "% hits", f"all; average rate {100 * average:.1f} %", hits)
-            yield Result(f"{name}.coverage", 100 * inside, "% held", "all", inside)
+            yield Result(f"{name}.coverage", 100 * inside, "% held", "all", inside, ("in", 0.77, 0.88))

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from statistics import fmean, median
 from typing import NamedTuple
 
-from benchmarks import days, final_usage, pools
+from benchmarks import cache_reads, days, final_usage, first_steps, pools
 from benchmarks.cases import DECILES, LABELS, Case, Point, Task, case_of, folds, known, services, share
 from benchmarks.data import found
 from benchmarks.result import Result
@@ -208,7 +208,8 @@ def results(say: Callable[[str], None]) -> Iterator[Result]:
     if agents is None:
         say(f"forecasts on real runs are left out: there is no {AGENTS} in shared/data beside the checkout")
     else:
-        cases = [case_of(run) for run in read_trace(agents).runs]
+        runs = read_trace(agents).runs
+        cases = [case_of(run) for run in runs]
         for d, since, goals in ((TOKENS, 3, (0.90, 0.92)), (COST, 8, (0.90, 0.68)), (TIME, 8, (None, None))):
             name, made = f"forecast.{EDGE_NAMES[d]}", protocol(cases, d)
             yield from exhaustion(name, made, since, goals)
@@ -218,6 +219,8 @@ def results(say: Callable[[str], None]) -> Iterator[Result]:
                 yield Result(f"{name}.seconds.coverage", 100 * in_time, "% held", "all", in_time)
             yield from final_usage.single(cases, d, name)
         yield from pools.results(cases)
+        yield from first_steps.results(cases)
+        yield from cache_reads.results(runs)
         yield from speed(cases)
     if requests is None:
         say(f"forecasts where usage does not grow are left out: there is no {REQUESTS} in shared/data")

@@ -30,6 +30,7 @@ from tallystick.events.catalog import CATALOG
 from tallystick.events.log.codec import GENESIS, encode_command
 from tallystick.events.log.restoring import open_ledger, replay
 from tallystick.events.log.store import open_store
+from tallystick.events.log.store_segments import texts_in
 from tallystick.events.state.ledger import Ledger
 
 GROUP = 1_000
@@ -82,14 +83,15 @@ def replay_rate(path: Path) -> float:
 
 
 def raw_replay_rate(path: Path) -> float:
-    """The peer: a bare cursor, the same decoder, and a fold that only adds tokens up."""
+    """The peer: a bare cursor, the same decoder event by event, and a fold that only adds tokens up."""
     decode = msgspec.json.Decoder[Any](reduce(or_, CATALOG)).decode
     tokens = events = 0
     connection = sqlite3.connect(path)
     began = time.perf_counter()
-    for (state,) in connection.execute("SELECT state FROM stored_events ORDER BY originator_version"):
-        tokens += getattr(decode(state), "tokens", 0)
-        events += 1
+    for topic, state in connection.execute("SELECT topic, state FROM stored_events ORDER BY originator_version"):
+        for text in texts_in(topic, state):
+            tokens += getattr(decode(text), "tokens", 0)
+            events += 1
     rate = events / (time.perf_counter() - began)
     connection.close()
     return rate

@@ -1,6 +1,7 @@
 """Messages as they are handed in, read into one envelope for the manager."""
 
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from tallystick.actors.runtime.messages import Envelope
 from tallystick.actors.runtime.pending import LoopPending, Pending, refused
@@ -32,13 +33,17 @@ def envelope_of(
         command = read[0]
         commands.append(command)
         asked.append(read[1])
-        if isinstance(command, c.Reserve | c.SubmitTask | c.GetTask) and command.wait_seconds is not None:
+        if isinstance(command, _WAITING) and command.wait_seconds is not None:
             reply.waits_seconds = max(reply.waits_seconds, _seconds(command))
     if not commands:
         reply.set(())
         return None
     reply.envelope = Envelope(commands, asked, by, reply, in_array=reply.many)
     return reply.envelope
+
+
+_WAITING: Final = (c.Reserve, c.SubmitTask, c.GetTask)
+"""Messages that may ask to wait for their answers."""
 
 
 def _seconds(command: c.Reserve | c.SubmitTask | c.GetTask) -> float:

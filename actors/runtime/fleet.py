@@ -34,9 +34,9 @@ from tallystick.actors.runtime.pending import ANSWER_SECONDS, LoopPending, Pendi
 from tallystick.actors.runtime.quiescence import Quiescence
 from tallystick.actors.runtime.reports import MakeReporter, NoReporter
 from tallystick.actors.runtime.sender import AlertSender, Sender, send_by_apprise
-from tallystick.actors.runtime.specialist import Crashed, Specialist, SpecialistActor, Undelivered
+from tallystick.actors.runtime.specialist import Crashed, Specialist, Undelivered
 from tallystick.actors.runtime.supervision import Crashes
-from tallystick.actors.runtime.team import specialists
+from tallystick.actors.runtime.team import Ref, attend, specialists, start
 from tallystick.actors.runtime.timers import Timekeeper
 from tallystick.actors.runtime.watch import Watch
 from tallystick.config.found import GivenConfig, GivenPrices, config_for, prices_for
@@ -77,7 +77,7 @@ class Fleet:
         self._sender = None if sender is None else AlertSender(sender, lambda sent: self._tell(ENFORCER, sent))
         self._reporter = reporter
         self._specialists: dict[str, Specialist] = {one.name: one for one in self._made_specialists()}
-        self._refs: dict[str, pykka.ActorRef[Any]] = {}
+        self._refs: dict[str, Ref] = {}
         self._undelivered = Undelivered()
         self._followers: list[Callable[[Sequence[Event]], None]] = []
         self._control: ControlSocket | None = None
@@ -158,10 +158,11 @@ class Fleet:
         sys.setswitchinterval(SWITCH_SECONDS)
         for specialist in self._specialists.values():
             specialist.begin(self._manager.ledger)
-        self._refs[MANAGER] = ManagerActor.start(
-            self._manager, self._intake.queue, self._clock.now, self._deliver, self._timekeeper.wake_at
-        )
-        self._intake.begin(self._refs[MANAGER])
+        now, wake_at = self._clock.now, self._timekeeper.wake_at
+        work: Callable[[], None] = lambda: attend(self._refs)  # noqa: E731
+        manager = ManagerActor.start(self._manager, self._intake.queue, now, self._deliver, wake_at, work)
+        self._refs[MANAGER] = manager
+        self._intake.begin(manager)
         for specialist in self._specialists.values():
             self._start_specialist(specialist)
 
@@ -169,9 +170,9 @@ class Fleet:
         return [*specialists(delivers=self._sender is not None), self._reporter(self._store)]
 
     def _start_specialist(self, specialist: Specialist) -> None:
-        self._refs[specialist.name] = SpecialistActor.start(
-            specialist, self._clock.now, self._deliver, self._timekeeper.wake_at, self._on_crash
-        )
+        manager, wake_at = self._refs[MANAGER], self._timekeeper.wake_at
+        ref = start(specialist, manager, self._clock.now, self._deliver, wake_at, self._on_crash)
+        self._refs[specialist.name] = ref
         for message in self._undelivered.take(specialist.name):
             self._tell(specialist.name, message)
 

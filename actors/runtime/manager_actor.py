@@ -31,8 +31,11 @@ class ManagerActor(pykka.ThreadingActor):
         now: Callable[[], dt.datetime],
         deliver: Callable[[Post], None],
         wake_at: Callable[[str, dt.datetime | None], None],
+        attend: Callable[[], None],
     ) -> None:
+        """``attend`` lets those work that have their turn with the manager's: behind each commit, at its very state."""
         super().__init__()
+        self._attend = attend
         self._manager = manager
         self._queue = queue
         self._now = now
@@ -78,6 +81,7 @@ class ManagerActor(pykka.ThreadingActor):
             self._take_all()
             if type(message) is not WakeUp:
                 message.reached()
+        self._attend()
         self._wake_at(MANAGER, manager.due_at())
 
     def _let_begin(self, takeover: "Takeover") -> None:
@@ -108,6 +112,7 @@ class ManagerActor(pykka.ThreadingActor):
                 return
             for post in together(manager.commit(now())):
                 self._deliver(post)
+            self._attend()
 
     def on_stop(self) -> None:
         """Finish what was taken, and refuse what comes too late."""

@@ -8,7 +8,6 @@ from typing import Any, Protocol
 
 import msgspec
 
-from tallystick.actors.policies.rebalancing.figures import Figures
 from tallystick.actors.policies.rebalancing.survey import Survey
 from tallystick.events.catalog import Event
 from tallystick.events.decide.permissions import Caller
@@ -121,10 +120,9 @@ class Answered(msgspec.Struct, frozen=True, gc=False):
 
 
 class Recorded(msgspec.Struct, frozen=True):
-    """A batch that is durable: its events in order, the fleet's figures after them, and its records as stored."""
+    """A batch that is durable: its events in order, and its records as stored."""
 
     events: Sequence[Event]
-    figures: Figures
     records: Sequence[Record] = ()
 
 
@@ -145,6 +143,13 @@ class Surveyed(msgspec.Struct, frozen=True):
 
     survey: Survey
     question: Question | None
+
+
+class LookOn(msgspec.Struct, frozen=True):
+    """The tracker to itself: there are steps that it has not looked at."""
+
+
+LOOK_ON = LookOn()
 
 
 class ExhaustionNear(msgspec.Struct, frozen=True):

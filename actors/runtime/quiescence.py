@@ -5,13 +5,12 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import pykka
-
 from tallystick.actors.errors import Unanswered
 from tallystick.actors.manager import Manager
 from tallystick.actors.runtime.messages import MANAGER
 from tallystick.actors.runtime.sender import AlertSender
 from tallystick.actors.runtime.specialist import Probe
+from tallystick.actors.runtime.team import Ref
 
 LOOK_SECONDS = 0.1
 """How often a caller that waits for an actor looks whether it still lives."""
@@ -26,7 +25,7 @@ class Quiescence:
     def __init__(
         self,
         manager: Manager,
-        refs: Mapping[str, pykka.ActorRef[Any]],
+        refs: Mapping[str, Ref],
         sender: AlertSender | None,
         tell: Callable[[str, Any], None],
         has_successor: Callable[[str], bool],
@@ -70,6 +69,6 @@ class Quiescence:
         while not ref.is_alive() and self._is_awaited(name, ref):
             reached.wait(LOOK_SECONDS / 10)
 
-    def _is_awaited(self, name: str, failed: pykka.ActorRef[Any]) -> bool:
+    def _is_awaited(self, name: str, failed: Ref) -> bool:
         """Whether a failed specialist will have a successor, and has none yet."""
         return self._refs[name] is failed and self._refs[MANAGER].is_alive() and self._has_successor(name)

@@ -19,7 +19,7 @@ from tests.support.postgres import MISSING, programs, running
 
 ROUNDS = 5
 SECONDS = 0.7
-KILLS = 3
+KILLS = 2
 ACKNOWLEDGEMENTS = 300
 BUDGETS = ("own", "one")
 _SYNCS = 50

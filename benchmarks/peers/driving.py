@@ -90,7 +90,8 @@ def killed(side: Side, acknowledgements: int) -> Loss:
     have lost is not looked at.
     """
     with tempfile.TemporaryDirectory() as folder:
-        before = _kept(side, Path(folder))
+        # A folder is new; a server has what was kept there before.
+        before = _kept(side, Path(folder)) if side.servers else 0
         with _begin(side, "acknowledge", Path(folder)) as process:
             assert process.stdout is not None
             for _ in range(acknowledgements):

@@ -30,7 +30,7 @@ _ASKED = (p.PlaceTask, p.ApplyCorrection, p.ApplySource, p.RefuseLoosening, p.Re
 """What stands for a client's message: its refusal is recorded."""
 
 
-class Decided(msgspec.Struct):
+class Decided(msgspec.Struct, gc=False):
     """What a command caused: events in order, of which its own begin at ``own``, and the answer."""
 
     events: list[e.Event]
@@ -48,7 +48,7 @@ def decide(
     """
     turn = Turn(ledger, now, id, by, waited)
     # An opening comes before what fell due while the manager was away.
-    if ledger.due_at() <= turn.now and type(command) is not p.OpenFleet:
+    if ledger.is_due(turn.now) and type(command) is not p.OpenFleet:
         turn.events = pass_time(ledger, now)
         turn.own = turn.leveled = len(turn.events)
     plain = PLAIN.get(type(command))

@@ -2,6 +2,7 @@
 as priced.
 """
 
+from operator import attrgetter
 from typing import Final, NamedTuple
 
 import msgspec
@@ -112,16 +113,17 @@ _COUNTED: Final = (
     "input_tokens", "output_tokens", "cached_tokens", "cache_write_tokens", "reasoning_tokens",
     "audio_input_tokens", "audio_output_tokens",
 )  # fmt: skip
+_counted: Final = attrgetter(*_COUNTED)
+_NOT_SAID: Final = (None,) * len(_COUNTED)
 
 
 def _counts(command: Spending) -> Counts:
     """The tokens that a message names, and where it does not, those that the provider's usage object does."""
     check_requests(command.requests)
-    named: dict[str, int] = {}
-    for name in _COUNTED:
-        value = getattr(command, name)
-        if value is not None:
-            named[name] = count_up(value, name)
+    said = _counted(command)
+    if said == _NOT_SAID and command.provider_usage is None:
+        return UNKNOWN
+    named = {name: count_up(value, name) for name, value in zip(_COUNTED, said, strict=True) if value is not None}
     read = UNKNOWN if command.provider_usage is None else counted(command.provider_usage)
     if not named:
         return UNKNOWN if read == UNKNOWN else read

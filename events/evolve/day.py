@@ -43,7 +43,7 @@ def use(ledger: Ledger, product: str | None, used: Money) -> None:
 
 def use_said(ledger: Ledger, product: str | None, event: "e.UsageReported | e.HoldSettled | e.HoldSpent") -> None:
     """What an event says was used counts today, if it counts on this day."""
-    if ledger.day.counts(event.counts_on):
+    if event.counts_on is None or ledger.day.counts(event.counts_on):
         use(ledger, product, (event.tokens, event.time_ms, event.cost_nanos))
     else:
         ledger.day.near = None
@@ -80,9 +80,10 @@ def hold_for(ledger: Ledger, hold: Hold, sign: int) -> None:
     """What is set aside counts for the day, for a product, and as a part of what a run may use; or no longer does."""
     product, run, tokens = hold.account.budget_product, hold.account.run, hold.amount[TOKENS]
     day = ledger.day
-    held = day.counter.held
-    for d, units in enumerate(hold.amount):
-        held[d] += sign * units
+    held, amount = day.counter.held, hold.amount
+    held[0] += sign * amount[0]
+    held[1] += sign * amount[1]
+    held[2] += sign * amount[2]
     if product is not None and tokens:
         began = ledger.limits.began.get(DAY, 0)
         day.product(product, ledger.rules.limits, began).counters[product].held[0] += sign * tokens

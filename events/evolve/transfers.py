@@ -36,15 +36,26 @@ def spend(balances: Balances, account: Account, event: "e.UsageReported | e.Hold
 
 def set_aside(balances: Balances, account: Account, amount: Money, sign: int) -> None:
     """Hold ``amount``, or with a negative ``sign`` give it back."""
-    # Every hold passes here twice: its account's amounts are added up once.
-    payers, held, units = account.payers, balances.held, (sign * amount[0], sign * amount[1], sign * amount[2])
-    for d, payer in enumerate(payers):
-        if more := units[d]:
-            payer.free[d] -= more
-            held[d] += more
-            if payer is not account:
-                payer.held = plus(payer.held, only(d, more))
-    account.held = plus(account.held, units)
+    # Every hold passes here twice: the dimensions stand one under the other, as in `spend`.
+    own, total = account.held, balances.held
+    tokens, time_ms, cost = sign * amount[0], sign * amount[1], sign * amount[2]
+    first, second, third = account.payers
+    if tokens:
+        first.free[0] -= tokens
+        total[0] += tokens
+        if first is not account:
+            first.held = plus(first.held, (tokens, 0, 0))
+    if time_ms:
+        second.free[1] -= time_ms
+        total[1] += time_ms
+        if second is not account:
+            second.held = plus(second.held, (0, time_ms, 0))
+    if cost:
+        third.free[2] -= cost
+        total[2] += cost
+        if third is not account:
+            third.held = plus(third.held, (0, 0, cost))
+    account.held = (own[0] + tokens, own[1] + time_ms, own[2] + cost)
 
 
 def delegate(source: Account, d: int, units: int) -> None:

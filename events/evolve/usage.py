@@ -89,11 +89,14 @@ def book_settlement(balances: Balances, event: e.HoldSettled) -> Hold:
     """What was set aside comes back, and what was used is charged; of a part, as much as was used of it comes back."""
     hold = balances.holds[event.hold]
     used = (event.tokens, event.time_ms, event.cost_nanos)
-    rest = less(hold.amount, used) if event.partial else ZERO
-    set_aside(balances, hold.account, minus(hold.amount, rest), -1)
-    hold.amount, hold.booked = rest, plus(hold.booked, used)
-    if not event.partial:
-        balances.holds.pop(event.hold)
+    rest, back = ZERO, hold.amount
+    if event.partial:
+        rest = less(back, used)
+        back = minus(back, rest)
+    else:
+        del balances.holds[event.hold]
+    set_aside(balances, hold.account, back, -1)
+    hold.amount, hold.booked = rest, used if hold.booked is ZERO else plus(hold.booked, used)
     if event.history:
         hear(hold.account, event.at)
         return hold

@@ -87,14 +87,13 @@ class Chain:
     def proved(self, records: Iterable[Record]) -> Iterator[Record]:
         """The records that follow one another."""
         heads: _Heads = {}
-        for record in records:
-            try:
+        try:
+            for record in records:
                 self.digest = link(record, self.digest, self.position + 1, heads)
-            except BrokenChain as error:
-                self.broken = error
-                return
-            self.position = record.position
-            yield record
+                self.position = record.position
+                yield record
+        except BrokenChain as error:
+            self.broken = error
 
 
 class Replay:

@@ -17,7 +17,7 @@ import json
 from collections.abc import Callable, Mapping
 from functools import reduce
 from operator import or_
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import msgspec
 
@@ -52,6 +52,8 @@ UPCASTERS: Final[dict[str, Callable[[dict[str, Any]], dict[str, Any]]]] = {}
 
 
 Message = Command | Mapping[str, Any] | bytes | str
+_TEXT: Final = (bytes, str)
+_SPENDING: Final = get_args(Spending)
 
 # --- messages --------------------------------------------------------------------------------------------------------
 
@@ -93,7 +95,7 @@ def _mended(message: Message) -> bytes | None:
 
 def _read(message: Message, new_id: Callable[[], str]) -> "tuple[Command, bytes] | Refusal":
     if isinstance(message, Command):
-        if isinstance(message, Spending) and message.provider_usage is not None:
+        if isinstance(message, _SPENDING) and message.provider_usage is not None:
             message = msgspec.structs.replace(message, provider_usage=stripped(message.provider_usage))
         data = _encode(message)
         command: Command = _decode_wire(data)
@@ -103,7 +105,7 @@ def _read(message: Message, new_id: Callable[[], str]) -> "tuple[Command, bytes]
             command = msgspec.convert(said, _class_of(said))
         elif command.id is not None:
             return _of_the_sender(command), data
-    elif isinstance(message, bytes | str):
+    elif isinstance(message, _TEXT):
         if len(message) > BODY_MAX:
             return Refusal("invalid_message", f"found {len(message)} bytes, allowed are {BODY_MAX}")
         command = _decode_wire(message)
@@ -116,7 +118,7 @@ def _read(message: Message, new_id: Callable[[], str]) -> "tuple[Command, bytes]
                 message = {**message, "provider_usage": stripped(message["provider_usage"])}
             _in_ascii(other_digits_in(message))
         command = msgspec.convert(message, _class_of(message))
-    if isinstance(command, Spending) and command.provider_usage is not None:
+    if isinstance(command, _SPENDING) and command.provider_usage is not None:
         command.provider_usage = stripped(command.provider_usage)
     if command.id is None:
         command.id = new_id()
@@ -218,11 +220,13 @@ def record_body(
     body = _encode(event)[:-1]
     if asked is None or answered is None:
         return body
-    if not (peer or trace):
-        return b"".join((body, b',"command":', asked, b',"reply":', answered))
+    return b"".join((body, b',"command":', asked, b',"reply":', answered, origin_body(peer, trace)))
+
+
+def origin_body(peer: bytes | None, trace: str | None) -> bytes:
+    """What a record says of where its command came from."""
     by = b',"peer":' + peer if peer else b""
-    within = b',"trace":' + _encode(trace) if trace else b""
-    return b"".join((body, b',"command":', asked, b',"reply":', answered, by, within))
+    return by + b',"trace":' + _encode(trace) if trace else by
 
 
 def unseal(record: bytes, before: bytes, position: int) -> bytes:

@@ -38,7 +38,7 @@ def archive(
 ) -> Archived | None:
     """Move the records up to a position out of a store, which is open for writing; None where nothing is to be moved.
 
-    Only whole rows are moved, and the newest one stays. ``step`` is called before each step with its name, for tests.
+    The newest record stays. ``step`` is called before each step with its name, for tests.
 
     Raises:
         StoreError: the store or the archive cannot be written, or there is another file in its place.
@@ -48,7 +48,7 @@ def archive(
     check_there(path)
     known, last = archives_of(path), store.last()
     first = known[-1].upto + 1 if known else 1
-    upto = store.row_end(min(upto, 0 if last is None else last.position - 1))
+    upto = min(upto, 0 if last is None else last.position - 1)
     if upto < first:
         return None
     target = file_beside(path, first, upto)

@@ -145,19 +145,6 @@ class Store(Protocol):
         """Let go of files and of the writer's place."""
 
 
-def check_next(records: Sequence[Record], end: int, named: str) -> None:
-    """That records follow one another behind the position ``end``.
-
-    Raises:
-        Fenced: they do not.
-    """
-    for expected, record in enumerate(records, start=end + 1):
-        if record.position != expected:
-            raise Fenced(
-                f"another writer has written to {named}: a record at position {record.position} came, not {expected}"
-            )
-
-
 def holder() -> str:
     """Who we are to others who would like to write: process, host."""
     return f"process {os.getpid()} on {socket.gethostname()}"

@@ -40,6 +40,7 @@ from tallystick.events.log.postgres_tables import (
     unwritten,
     why,
 )
+from tallystick.events.log.sealing import rows_behind
 from tallystick.events.log.store_contract import (
     PAGE,
     SNAPSHOTS_KEPT,
@@ -47,9 +48,8 @@ from tallystick.events.log.store_contract import (
     NoFleet,
     Record,
     StoreError,
-    check_next,
 )
-from tallystick.events.log.store_segments import OpenedRow, Row, rows_of
+from tallystick.events.log.store_segments import OpenedRow, Row
 
 _AGAIN_SECONDS: Final = 0.2
 _RETRIED: Final = (errors.SerializationFailure, errors.DeadlockDetected)
@@ -93,8 +93,7 @@ class PostgresStore:
         if not records:
             return
         before = records[0].position - 1
-        check_next(records, before, self.named)
-        batch = Batch(before, rows_of(records))
+        batch = Batch(before, rows_behind(records, self.written or before, self.named))
         lease, broken = self._own_lease(), False
         while True:
             try:
@@ -109,7 +108,7 @@ class PostgresStore:
                     raise StoreError(f"{self.named} was closed, and the database is away: {why(error)}") from error
             except psycopg.Error as error:
                 raise StoreError(f"{self.named} could not be written: {why(error)}") from error
-        self.written = records[-1].position
+        self.written = batch.rows[-1].position
         self._database.notifier.committed(lease.fleet)
 
     def fill(self, records: Iterable[Record], count: int) -> None:

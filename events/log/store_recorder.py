@@ -14,7 +14,7 @@ from tallystick.events.log.store_archive_file import Archive, Block
 from tallystick.events.log.store_archives import Archives, put
 from tallystick.events.log.store_connections import FleetFile
 from tallystick.events.log.store_contract import PAGE, STREAM, Record
-from tallystick.events.log.store_segments import OpenedRow, Row
+from tallystick.events.log.store_segments import OpenedRow, Row, records_in, rows_of
 from tallystick.events.log.store_sources import add_entries
 
 _ROWS: Final = 32
@@ -60,9 +60,16 @@ class LogRecorder(SQLiteApplicationRecorder):
             listener.set()
 
     def move_out(self, archive: Archive, blocks: Sequence[Block], epoch: int) -> None:
+        """Enter an archive, and remove its records, in one transaction. A row that goes on keeps the rest."""
         with self.datastore.transaction(commit=True) as cursor:
             _check_epoch(cursor, epoch)
             put(cursor, archive, blocks)
+            for row in self._rows_between(cursor, archive.upto, archive.upto + 1):
+                records = records_in(row)
+                if records[0].position <= archive.upto:
+                    (kept,) = rows_of(records[archive.upto - records[-1].position :])
+                    rest = (kept.state, kept.position)
+                    cursor.execute(f"UPDATE {self.events_table_name} SET state=? WHERE rowid=?", rest)
             cursor.execute(
                 f"DELETE FROM {self.events_table_name} WHERE originator_id=? AND originator_version<=?",
                 (STREAM, archive.upto),
@@ -108,16 +115,6 @@ class LogRecorder(SQLiteApplicationRecorder):
         """The position of the newest record; 0 in an empty log."""
         row = self._last_row()
         return 0 if row is None else row.position
-
-    def row_end(self, upto: int) -> int:
-        """The newest position that is not behind ``upto`` and ends a row; 0 where there is none."""
-        with self.datastore.transaction(commit=False) as cursor:
-            cursor.execute(
-                f"SELECT MAX(originator_version) FROM {self.events_table_name}"
-                " WHERE originator_id=? AND originator_version<=?",
-                (STREAM, upto),
-            )
-            return int(cursor.fetchone()[0] or 0)
 
     def _last_row(self) -> Row | None:
         with self.datastore.transaction(commit=False) as cursor:

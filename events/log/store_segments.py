@@ -12,7 +12,7 @@ view ``log`` does. A row with any other topic is one record, as it is: so older 
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import reduce
 from typing import Final, NamedTuple
 
@@ -23,10 +23,10 @@ from tallystick.events.log.store_contract import Record
 SEGMENT: Final = "segment.v1"
 RECORDS_MAX: Final = 64
 """Of a row: to find one record, its whole row is read."""
-_BYTES_MAX: Final = 1024 * 1024
+BYTES_MAX: Final = 1024 * 1024
 """Of a row with several records."""
 _SEGMENTS: Final = "segment."
-_BETWEEN: Final = b",\n"
+BETWEEN: Final = b",\n"
 _HEAD: Final = b'{"type":"'
 _FEW: Final = 8
 """Records of a row in which every phrase is looked for: in larger ones, that would take longer than it is worth."""
@@ -100,7 +100,7 @@ def rows_of(records: Sequence[Record]) -> list[Row]:
 
 
 def _rows(records: Sequence[Record]) -> Iterator[Row]:
-    if len(records) > 1 and sum(len(record.data) for record in records) > _BYTES_MAX:
+    if len(records) > 1 and sum(len(record.data) for record in records) > BYTES_MAX:
         half = len(records) // 2
         yield from _rows(records[:half])
         yield from _rows(records[half:])
@@ -139,10 +139,13 @@ def _is_plain(data: bytes) -> bool:
     return data.startswith(_HEAD) and has_digest(data) and len(data.translate(None, _CONTROLS)) == len(data)
 
 
-def packed(records: Sequence[bytes]) -> bytes:
-    """The bytes of a row: its records, of which only the first and the last have a digest."""
-    text = b"".join((b"[", _BETWEEN.join(records), b"]"))
-    for code in PHRASES if len(records) <= _FEW else _OFTEN:
+def packed(pieces: Sequence[bytes], looked_for: Collection[bytes] = _OFTEN) -> bytes:
+    """The bytes of a row: its records, of which only the first and the last have a digest.
+
+    Of a large row, only the phrases with the codes ``looked_for`` are replaced.
+    """
+    text = b"".join((b"[", BETWEEN.join(pieces), b"]"))
+    for code in PHRASES if len(pieces) <= _FEW else looked_for:
         text = text.replace(PHRASES[code], code)
     return text
 
@@ -223,7 +226,7 @@ class OpenedRow:
 
 def texts_in(topic: str, state: bytes) -> list[bytes]:
     """The records of a row without their digests, as they lie there: nothing is proved."""
-    return [state] if topic != SEGMENT else unpacked(state)[1:-1].split(_BETWEEN)
+    return [state] if topic != SEGMENT else unpacked(state)[1:-1].split(BETWEEN)
 
 
 def unpacked(state: bytes) -> bytes:
@@ -245,7 +248,7 @@ def _pieces(row: Row) -> list[bytes]:
     text = unpacked(state)
     if not (text.startswith(b"[{") and text.endswith(b"}]")):
         raise _NoBeginning(position, "the row is no list of records")
-    return text[1:-1].split(_BETWEEN)
+    return text[1:-1].split(BETWEEN)
 
 
 def _proved(pieces: list[bytes], first: int) -> list[bytes]:

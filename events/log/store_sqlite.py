@@ -17,6 +17,7 @@ from eventsourcing.persistence import IntegrityError
 from eventsourcing.sqlite import SQLiteAggregateRecorder
 from filelock import FileLock, Timeout
 
+from tallystick.events.log.sealing import rows_behind
 from tallystick.events.log.store_archive_file import Archive, Block
 from tallystick.events.log.store_archives import TABLES, Archives, check_there
 from tallystick.events.log.store_connections import FleetFile
@@ -29,12 +30,11 @@ from tallystick.events.log.store_contract import (
     StoreError,
     Subscription,
     WriterPresent,
-    check_next,
     holder,
 )
 from tallystick.events.log.store_place import APPLICATION, OpenFiles, check_ours, identity_of
 from tallystick.events.log.store_recorder import LogRecorder, Page, SqliteSubscription
-from tallystick.events.log.store_segments import VIEW, rows_of
+from tallystick.events.log.store_segments import VIEW
 from tallystick.events.log.store_sources import SqliteSources
 
 
@@ -88,9 +88,9 @@ class SqliteStore:
             raise Fenced(str(self.lost()))
         try:
             if records:
-                check_next(records, self._end, self.named)
-                self._log.append(rows_of(records), self._epoch, sources)
-                self._end = records[-1].position
+                rows = rows_behind(records, self._end, self.named)
+                self._log.append(rows, self._epoch, sources)
+                self._end = rows[-1].position
         except IntegrityError as error:
             raise Fenced(f"another writer has written to {self.named}: {error}") from error
         except (EventSourcingError, sqlite3.Error, OSError) as error:
@@ -218,10 +218,6 @@ class SqliteStore:
         with self._datastore.transaction(commit=True) as cursor:
             for table in TABLES:
                 cursor.execute(table)
-
-    def row_end(self, upto: int) -> int:
-        """The newest position that is not behind ``upto`` and ends a row of the log; 0 where there is none."""
-        return self._log.row_end(upto)
 
     def move_out(self, archive: Archive, blocks: Sequence[Block]) -> None:
         """For a writer: enter an archive that is on the disk, and remove its records, in one transaction."""

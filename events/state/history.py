@@ -184,7 +184,7 @@ class Taught:
     def dump(self) -> list[Any]:
         return [
             [prior.dump() for prior in self.priors],
-            [list(run) for run in self.runs],
+            [*self.runs],
             [[d, stage, [list(score) for score in scores.ring]] for (d, stage), scores in self.scores.items()],
             self.widening,
         ]
@@ -214,8 +214,13 @@ class Known(msgspec.Struct, frozen=True, gc=False):
         A kind with too few runs borrows that of other kinds, where these are alike.
         """
         own = self.own
-        if own is not None and own.priors[prior].weight >= RUNS_MIN:
-            return own.priors[prior].line
+        if own is not None:
+            if own.priors[prior].weight >= RUNS_MIN:
+                return own.priors[prior].line
+            if prior == LATER_COST and own.has_own:
+                # Its runs ended within the first steps, or are from before these were kept: what other kinds' later
+                # steps cost is no reason to pass over what its own ones do.
+                return None
         return self.history.borrowed(self.kind, prior)
 
     def errors(self, d: int, stage: int) -> Errors | None:
@@ -225,7 +230,7 @@ class Known(msgspec.Struct, frozen=True, gc=False):
 
     def widening(self, d: int) -> float:
         """By which power an interval that no past errors shape is to be widened."""
-        return self.history.widening.of(self.own, d)
+        return self.history.widening.of(self.own, d, self.history.count - (self.own is not None))
 
     def runs(self) -> Iterable[Run]:
         """The last finished runs of this kind, oldest first, also those that were cut short."""
@@ -244,6 +249,11 @@ class History:
         self._borrowed: dict[tuple[Kind, int], Line | None] = {}
         self.widening = Widening()
 
+    @property
+    def count(self) -> int:
+        """How many kinds are known."""
+        return len(self._kinds)
+
     def fold(self, event: Event) -> None:
         """Take in a `RunLearned` or a `ForecastScored`; other events teach nothing."""
         match event:
@@ -257,7 +267,7 @@ class History:
                 taught = self._touched((event.agent_type, event.model))
                 for forecast in event.forecasts:
                     taught.score(d, event.actual, forecast)
-                    self.widening.learn(taught, d, needed(forecast, event.actual))
+                    self.widening.learn(taught, d, needed(forecast, event.actual), self.count - 1)
 
     def _touched(self, kind: Kind) -> Taught:
         """What is known of a kind, made where it is new."""
@@ -310,7 +320,7 @@ class History:
         return self._kinds.items()
 
     def dump(self) -> list[Any]:
-        """All of it as lists, numbers and texts, equal for equal histories."""
+        """All of it as lists, tuples, numbers and texts, equal for equal histories."""
         return [self.widening.dump(), [[*kind, *taught.dump()] for kind, taught in self._kinds.items()]]
 
     @classmethod

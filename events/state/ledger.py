@@ -279,6 +279,15 @@ class Ledger(Balances):
         due = self.due_beside_holds()
         return min(due, self.expiries[0][0]) if self.expiries else due
 
+    def is_due(self, now: dt.datetime) -> bool:
+        """Whether something happens by itself by ``now`` (`due_at`): every command asks this."""
+        expiries, ends_at = self.expiries, self.period_ends
+        if (expiries and expiries[0][0] <= now) or (ends_at is not None and ends_at <= now):
+            return True
+        if self.configured and (self.day.ends_at <= now or self.limits.due <= now):
+            return True
+        return bool(self.tasks.leases or self.leases) and self.due_beside_holds() <= now
+
     def due_beside_holds(self) -> dt.datetime:
         """`due_at`, holds apart."""
         due = min(self.turns_at(), self.agent_lease_ends_at())

@@ -35,16 +35,15 @@ class Line(msgspec.Struct, frozen=True, gc=False):
     noise: float
 
 
-def updated(line: Line, seen: Moments) -> Line:
+def updated(line: Line, seen: Moments, at: float = 0.0) -> Line:
     """What ``line`` becomes once these points were seen: Bayes' rule for a line with Gaussian noise, in closed form.
+
+    The level of what it becomes is that at x = ``at``.
 
     With X'X = G and X'y = h: covariance P = C (I + G C / s)⁻¹, mean m + P (h - G m) / s. This form needs no inverse of
     C and stays true where the prior is certain (Bishop: Pattern Recognition and Machine Learning, 3.3).
     """
-    n = seen.n
-    if n <= 0:
-        return line
-    x, y, xx, xy = seen.x, seen.y, seen.xx, seen.xy
+    n, x, y, xx, xy = seen.n, seen.x, seen.y, seen.xx, seen.xy
     level, growth, c0, c1, c2, s = line.level, line.growth, line.level_var, line.covar, line.growth_var, line.noise
     # X'X = n (1, x; x, xx + x²), and what of X'y the prior's line does not explain.
     gap = y - level - growth * x
@@ -54,12 +53,13 @@ def updated(line: Line, seen: Moments) -> Line:
     k00, k01 = s + n * c0 + g1 * c1, n * c1 + g1 * c2
     k10, k11 = g1 * c0 + g2 * c1, s + g1 * c1 + g2 * c2
     det = k00 * k11 - k01 * k10
-    if det <= 0:
-        return line
-    p00, p01, p11 = (c0 * k11 - c1 * k10) / det, (c1 * k00 - c0 * k01) / det, (c2 * k00 - c1 * k01) / det
-    level, growth = level + p00 * r0 + p01 * r1, growth + p01 * r0 + p11 * r1
-    # Rounding may leave a variance that is nothing a little below it.
-    return Line(level, growth, s * p00 if p00 > 0 else 0.0, s * p01, s * p11 if p11 > 0 else 0.0, s)
+    if n > 0 and det > 0:
+        p00, p01, p11 = (c0 * k11 - c1 * k10) / det, (c1 * k00 - c0 * k01) / det, (c2 * k00 - c1 * k01) / det
+        level, growth = level + p00 * r0 + p01 * r1, growth + p01 * r0 + p11 * r1
+        # Rounding may leave a variance that is nothing a little below it.
+        c0, c1, c2 = s * p00 if p00 > 0 else 0.0, s * p01, s * p11 if p11 > 0 else 0.0
+    there = c1 + at * c2
+    return Line(level + at * growth, growth, c0 + at * (c1 + there), there, c2, s)
 
 
 class Prior:

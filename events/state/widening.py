@@ -12,7 +12,7 @@ All kinds together teach one power for runs of which nothing is known, and one f
 what a kind's own scores ask for beyond, the kind keeps.
 """
 
-from math import exp, log
+from math import exp, log, sqrt
 from typing import Any, Protocol
 
 from tallystick.config.amounts import DIMENSIONS
@@ -46,17 +46,22 @@ class Widening:
     def __init__(self) -> None:
         self._logs = [[0.0] * len(DIMENSIONS), [0.0] * len(DIMENSIONS)]
 
-    def of(self, kind: Kind | None, d: int) -> float:
-        """The power for a kind's intervals in dimension ``d``."""
-        if kind is None:
-            return exp(self._logs[0][d])
-        return exp(_bounded(self._logs[kind.has_own][d] + kind.widening[d]))
+    def of(self, kind: Kind | None, d: int, others: int) -> float:
+        """The power for a kind's intervals in dimension ``d``, where so many other kinds are known.
 
-    def learn(self, kind: Kind, d: int, power: float | None) -> None:
+        What a few kinds taught is less certain of the next one: the variance of what is forecast from a mean of n is
+        (1 + 1 / n) times that of one. The spread as it is counts as one kind more.
+        """
+        if kind is not None and kind.has_own:
+            return exp(_bounded(self._logs[True][d] + kind.widening[d]))
+        own = 0.0 if kind is None else kind.widening[d]
+        return exp(_bounded(self._logs[False][d] + own)) * sqrt(1 + 1 / (others + 1))
+
+    def learn(self, kind: Kind, d: int, power: float | None, others: int) -> None:
         """Take in to which power an interval would have had to be raised; None teaches nothing."""
         if power is None:
             return
-        logs, now = self._logs[kind.has_own], self.of(kind, d)
+        logs, now = self._logs[kind.has_own], self.of(kind, d, others)
         kind.widening[d] = _bounded(kind.widening[d] + _step(power > now, OWN_RATE))
         logs[d] = _bounded(logs[d] + _step(power > exp(logs[d]), RATE))
 

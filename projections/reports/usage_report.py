@@ -6,7 +6,7 @@ lines of their own, so that the sums count every unit once.
 
 import datetime as dt
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import reduce
 from typing import Any
 
@@ -74,8 +74,20 @@ class AgentStory(msgspec.Struct):
     anomalies: list[dict[str, Any]]
 
 
+class Expected(msgspec.Struct, frozen=True):
+    """What agents will have used when the open ones have ended, in edge units, with its 80 % interval."""
+
+    estimate: Any
+    low: Any
+    high: Any
+
+
+Expect = Callable[[Sequence[AgentRow], Mapping[str, AgentRow]], dict[str, Expected]]
+"""What chosen agents will have used, by dimension where it is known; beside them, all agents by id."""
+
+
 class Summary(msgspec.Struct):
-    """The sums over all agents of a report."""
+    """The sums over all agents of a report. ``expected`` has the dimensions in which the end is foreseen."""
 
     agents: int
     open: int
@@ -92,6 +104,7 @@ class Summary(msgspec.Struct):
     refusals: dict[str, int]
     unallocated: EdgeAmounts = msgspec.field(default_factory=EdgeAmounts)
     """What ids used that never had an account: all of them, or the one that is called as the workflow."""
+    expected: dict[str, Expected] = {}
 
 
 class UsageReport(Reply):
@@ -112,8 +125,8 @@ class UsageReport(Reply):
     recommendations: list[Recommendation]
 
 
-def report_of(views: ViewStore, workflow: str | None = None) -> UsageReport:
-    """The report on a workflow, or on the whole fleet, as of where the views are.
+def report_of(views: ViewStore, workflow: str | None = None, expect: Expect | None = None) -> UsageReport:
+    """The report on a workflow, or on the whole fleet, as of where the views are; ``expect`` foresees its end.
 
     Raises:
         NotKept: the rows cannot be read.
@@ -124,7 +137,7 @@ def report_of(views: ViewStore, workflow: str | None = None) -> UsageReport:
     agents = {name: row for name, row in known.items() if row.state != UNALLOCATED}
     strangers = [row for name, row in known.items() if row.state == UNALLOCATED and workflow in (None, name)]
     stories = {row.agent: row for row in map(timeline_view.decode, rows[TimelineView.name])}
-    chosen = agents.values() if workflow is None else in_workflow(agents, workflow)
+    chosen = [*agents.values()] if workflow is None else in_workflow(agents, workflow)
     weights = Rules(restore(fleet.config), PriceList()).weights if fleet.config else {}
     tasks = {row.task: row for row in tasks_in(rows[TasksView.name])}
     names = {row.agent for row in chosen}
@@ -133,6 +146,8 @@ def report_of(views: ViewStore, workflow: str | None = None) -> UsageReport:
     lines = [_line(row, stories[row.agent], tasks.get(row.agent), done.get(row.agent)) for row in chosen]
     found = report(workflow, fleet, lines, tasks_report(own, fleet.at), weights)
     found.summary.unallocated = _moved(reduce(plus, (money(row.consumed.triple) for row in strangers), ZERO))
+    if expect is not None:
+        found.summary.expected = expect(chosen, agents)
     return found
 
 

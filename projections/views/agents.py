@@ -121,9 +121,11 @@ class AgentsView:
             self._children[event.agent].booked = event.child_upto
         if event.history:
             return
-        if event.account in self._balances.accounts:
+        charged = event.account
+        account = None if charged is None else self._balances.accounts.get(charged)
+        if account is not None:
             self._reports[event.agent] = self._reports.get(event.agent, 0) + 1
-            self._pay(self._balances.accounts[event.agent], event)
+            self._pay(account, event)
         else:
             self._used_without_account(event)
 

@@ -82,6 +82,8 @@ class UsageNames:
         self._products: dict[str, str] = {}
         """Of tasks that were submitted since the rows were last taken."""
         self._rows: dict[str, Row | None] = {}
+        self._before: dict[str, Names] = {}
+        """Of open accounts, what the last use without labels counted for: most often it is so again."""
 
     def take(self) -> dict[str, Row | None]:
         """The rows that are new or different, or gone, since they were last taken."""
@@ -97,12 +99,15 @@ class UsageNames:
     def of(self, event: Use) -> Names:
         """What a report, a settlement, or what an expiry books counts for; asked once, when it happens."""
         if isinstance(event, e.UsageReported):
-            account = None if event.account is None else self._balances.accounts.get(event.account)
-            if account is not None and event.model is not None:
-                self._runs_on(event.agent, event.model)
-            # A run has one model, whether its reports say so or not.
-            of_run = self._models.get(event.agent) if account is not None and account.is_run else None
-            return self._names(event, account, event.model or of_run)
+            charged, model = event.account, event.model
+            account = None if charged is None else self._balances.accounts.get(charged)
+            if account is not None:
+                if model is not None:
+                    self._runs_on(event.agent, model)
+                elif account.is_run:
+                    # A run has one model, whether its reports say so or not.
+                    model = self._models.get(event.agent)
+            return self._names(event, account, model)
         account = self._balances.accounts.get(event.agent)
         if isinstance(event, e.HoldSpent):
             # What an expiry books counts for the model that it names.
@@ -121,6 +126,11 @@ class UsageNames:
             kind, product = getattr(event, "agent_type", None), self._product_of(event)
         else:
             kind, product = account.agent_type, account.budget_product
+            if event.hold is None and not event.labels:
+                before = self._before.get(event.agent)
+                if before is None or before.model != model or before.product != product or before.type != kind:
+                    before = self._before[event.agent] = Names(event.agent, product, model, kind, ())
+                return before
         return Names(event.agent, product, model, kind, self._labels_of(event))
 
     def _labels_of(self, event: Use) -> Labels:
@@ -163,6 +173,7 @@ class UsageNames:
         self._runs_on(event.task, event.model)
 
     def released(self, event: e.BudgetReleased) -> None:
+        self._before.pop(event.agent, None)
         if self._models.pop(event.agent, None) is not None:
             self._rows[id_of(ModelRow(event.agent, ""))] = None
 

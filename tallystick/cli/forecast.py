@@ -17,6 +17,7 @@ from tallystick.reports.forecasts import AgentForecast, Estimate, Forecasts, for
 from tallystick.wording import DIMENSION_NAMES, NONE, and_more, edge_amount, one_line, percent
 
 SHOWN = 20
+NOT_MEASURED = "not measured yet"
 
 
 @click.command(short_help="Show forecasts.")
@@ -83,7 +84,7 @@ def _prediction(p: Prediction, steps: str) -> tuple[str, ...]:
         steps,
         f"{p.predicted:,.1f}",
         interval,
-        percent(p.confidence),
+        NOT_MEASURED if p.confidence is None else percent(p.confidence),
         p.method.replace("_", " "),
     )
 

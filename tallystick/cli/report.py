@@ -10,6 +10,7 @@ from tallystick.cli.watching import watch_option
 from tallystick.moments import Moment
 from tallystick.projections.reports.usage_report import report_of
 from tallystick.reports.markdown import markdown
+from tallystick.reports.together import expected_of
 
 
 @click.command(short_help="Report on a workflow or the whole fleet.")
@@ -30,7 +31,7 @@ def report(store_url: str, workflow: str | None, at: Moment | None, as_json: boo
       tallystick report --at 2026-03-04T12:00:00Z --json
     """
     with opened_views(store_url, at) as views:
-        found = report_of(views, workflow)
+        found = report_of(views, workflow, expected_of)
     if workflow is not None and not found.agents:
         raise click.ClickException(
             f"no agent ever belonged to a workflow {workflow!r}: `tallystick report` has all agents"

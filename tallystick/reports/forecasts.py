@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from tallystick.actors.policies.forecasting.intervals import Range
-from tallystick.config.amounts import COST, DIMENSIONS, EDGE_NAMES, TIME, dollars, seconds
+from tallystick.config.amounts import DIMENSIONS, EDGE_NAMES
 from tallystick.events.catalog.forecasts import Prediction
 from tallystick.events.decide.answers import stamp
 from tallystick.events.state.money import money
@@ -27,7 +27,7 @@ from tallystick.projections.views.agents import AgentsView
 from tallystick.projections.views.fleet import FleetRow, FleetView
 from tallystick.projections.views.forecasts import ForecastRow, ForecastsView
 from tallystick.reports.day_end import day_range
-from tallystick.reports.together import Together
+from tallystick.reports.together import Together, edge
 
 
 class AgentForecast(msgspec.Struct, frozen=True):
@@ -131,9 +131,5 @@ def _day(views: ViewStore, moment: dt.datetime) -> dict[str, Estimate]:
 
 def _estimate(d: int, used: int, found: Range | None) -> Estimate:
     if found is None:
-        return Estimate(_edge(used, d), None, None, None)
-    return Estimate(_edge(used, d), *(_edge(round(units), d) for units in found))
-
-
-def _edge(units: int, d: int) -> Any:
-    return dollars(units) if d == COST else seconds(units) if d == TIME else units
+        return Estimate(edge(used, d), None, None, None)
+    return Estimate(edge(used, d), *(edge(round(units), d) for units in found))

@@ -85,8 +85,23 @@ def _head(report: UsageReport) -> Iterator[str]:
                 ("overrun", summary.overrun),
             )
         ]
-        + [["utilization", *(percent(summary.utilization.get(name)) for name, _ in columns)]],
+        + [["utilization", *(percent(summary.utilization.get(name)) for name, _ in columns)]]
+        + _expected(summary, [name for name, _ in columns]),
     )
+
+
+def _expected(summary: Summary, names: Sequence[str]) -> list[list[str]]:
+    """What will have been used when all have ended, where it is foreseen."""
+    if not summary.expected:
+        return []
+    ends = [summary.expected.get(name) for name in names]
+    return [
+        ["expected when all have ended", *(NONE if end is None else edge_amount(end.estimate) for end in ends)],
+        [
+            "between, in 80 of 100 cases",
+            *(NONE if end is None else f"{edge_amount(end.low)} and {edge_amount(end.high)}" for end in ends),
+        ],
+    ]
 
 
 def _advice(report: UsageReport) -> Iterator[str]:

@@ -20,6 +20,7 @@ from tallystick.projections.reports.usage_report import UsageReport, report_of
 from tallystick.projections.store.runner import catch_up, open_view_store
 from tallystick.projections.store.view_store import MemoryViewStore, NotKept, ViewStore
 from tallystick.reports.markdown import markdown
+from tallystick.reports.together import expected_of
 
 FAR_BEHIND: Final = 20_000
 """So many events are folded in passing. More of them would keep the interpreter from the manager: another process
@@ -65,7 +66,7 @@ class Reporter:
             # What lies in this process's memory can be read by no other process.
             self._views = self._views or MemoryViewStore()
             catch_up(self._store, self._views)
-            return _with_markdown(report_of(self._views, workflow))
+            return _with_markdown(report_of(self._views, workflow, expected_of))
         store = open_store(self._store.url)
         try:
             return _with_markdown(self._from_kept(store, workflow))
@@ -85,7 +86,7 @@ class Reporter:
             views = MemoryViewStore()
             catch_up(store, views)
         try:
-            return report_of(views, workflow)
+            return report_of(views, workflow, expected_of)
         finally:
             views.close()
 

@@ -6,12 +6,15 @@ which too few have ended, the open ones are expected to use as much again as the
 
 import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from tallystick.actors.policies.forecasting.intervals import Range
 from tallystick.actors.policies.forecasting.pools import Pool, Progress, Rest, pool_rest, pool_total, unknown_rest
+from tallystick.config.amounts import COST, DIMENSIONS, EDGE_NAMES, TIME, dollars, seconds
 from tallystick.events.catalog import LEVELS
 from tallystick.events.state.history import RUNS_MAX
 from tallystick.projections.reports.agent_usage import used_by
+from tallystick.projections.reports.usage_report import Expected
 from tallystick.projections.views.agent_rows import RELEASED, AgentRow
 
 _MS = dt.timedelta(milliseconds=1)
@@ -55,6 +58,20 @@ class Together:
         if unknown and not rests:
             return None
         return pool_total(self.used(d), [*rests, *unknown])
+
+
+def expected_of(chosen: Sequence[AgentRow], everyone: Mapping[str, AgentRow]) -> dict[str, Expected]:
+    """For a report: what the agents will have used when the open ones have ended, where some are open."""
+    if all(row.state == RELEASED for row in chosen):
+        return {}
+    together = Together(chosen, everyone)
+    found = [(d, together.total(d)) for d in DIMENSIONS if together.used(d)]
+    return {EDGE_NAMES[d]: Expected(*(edge(round(units), d) for units in end)) for d, end in found if end is not None}
+
+
+def edge(units: int, d: int) -> Any:
+    """An amount as the wire has it."""
+    return dollars(units) if d == COST else seconds(units) if d == TIME else units
 
 
 def _pool(rows: Iterable[AgentRow], d: int) -> Pool:

@@ -16,7 +16,6 @@ import msgspec
 
 from tallystick.actors.allocator import Allocator
 from tallystick.actors.judges import JUDGES
-from tallystick.actors.policies.rebalancing.figures import Figures, figures_of
 from tallystick.actors.runtime.clock import ManualClock
 from tallystick.actors.runtime.messages import ALLOCATOR, Answered, Post, Proposal, Question, Recorded
 from tallystick.actors.runtime.simulation import SpecialistGroup
@@ -72,8 +71,6 @@ class ShadowSpecialists(SpecialistGroup):
         """Up to here it was noted that time passes."""
         self._answer: c.Command | None = None
         self._fresh: list[Event] = []
-        self._basis: tuple[object, ...] = ()
-        self._figures = figures_of(ledger)
         self._look_at_the_clock()
 
     def due_at(self) -> dt.datetime | None:
@@ -149,18 +146,10 @@ class ShadowSpecialists(SpecialistGroup):
             if concerning or self._allocator.refused:
                 self._allocator.follow(concerning, now)
             events += fresh
-        return [Post("everyone", Recorded(events, self._current_figures()))] if events else []
+        return [Post("everyone", Recorded(events))] if events else []
 
     def _concerning_allocator(self, events: Sequence[Event]) -> Sequence[Event]:
         return () if Allocator.follows.isdisjoint(map(type, events)) else events
-
-    def _current_figures(self) -> Figures:
-        """`figures_of` the ledger. Only the pool changes often, and every step asks for it."""
-        ledger = self.ledger
-        basis = (ledger.root.allocated, ledger.opening, ledger.rules, len(ledger.accounts))
-        if basis != self._basis:
-            self._basis, self._figures = basis, figures_of(ledger)
-        return Figures(ledger.pool, self._figures.spendable, self._figures.minimum_share, ledger.in_crisis)
 
 
 class OtherHistory(ShadowSpecialists):

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from tallystick.actors.enforcer import Enforcer
 from tallystick.actors.policies import delivery
 from tallystick.actors.policies.delivery import ATTEMPTS_MAX, Send, Sent
-from tallystick.actors.policies.rebalancing.figures import figures_of
 from tallystick.actors.runtime.messages import MANAGER, SENDER, Post, Recorded, Tick
 from tallystick.config.loader import from_mapping, to_mapping
 from tallystick.events import catalog as e
@@ -49,7 +48,7 @@ class Day:
         self.record(event)
 
     def record(self, *events: e.Event) -> None:
-        self.hand(Recorded(events, figures_of(self.ledger)))
+        self.hand(Recorded(events))
 
     def answer(self, problem: str | None, at: str) -> Send:
         """What is on its way to an address comes back."""

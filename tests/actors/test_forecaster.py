@@ -68,6 +68,45 @@ def test_growth_learnt_from_earlier_runs_foretells_the_next_better_than_the_aver
     assert found["projected_overage"] == found["estimated_total"] - 20_000
 
 
+def test_forecasts_that_were_early_for_twenty_agents_are_moved_for_the_next_and_scored_as_they_were(
+    fleet: Fleet, clock: ManualClock
+) -> None:
+    """After 200 and 50 tokens the average rate sees two more steps in 250 tokens, and five come."""
+    for number in range(21):
+        allocate(fleet, f"run-{number}", 500)
+        work(fleet, clock, f"run-{number}", [200, *[50] * 6])
+    made = [p for event in every(fleet, e.ForecastMade) for p in event.predictions if p.step == 2]
+    assert {(p.predicted, p.raw) for p in made[:20]} == {(4.0, None)}
+    assert (made[20].predicted, made[20].raw) == (7.0, 4.0)
+    scored = [o for event in every(fleet, e.ForecastScored) if event.agent == "run-20" for o in event.forecasts]
+    assert [(o.predicted, o.raw) for o in scored if o.step == 2] == [(7.0, 4.0)]
+
+
+def test_a_finished_run_teaches_what_its_first_steps_used(fleet: Fleet, clock: ManualClock) -> None:
+    run_of(fleet, clock, "ann", steps=5)
+    (learnt,) = every(fleet, e.RunLearned)
+    assert learnt.head == [1_000, 0, 1_100, 0, 1_200, 0], "tokens and cost of three steps"
+
+
+def test_nothing_is_known_of_a_run_with_another_model(fleet: Fleet, clock: ManualClock) -> None:
+    for number in range(4):
+        run_of(fleet, clock, f"run-{number}")
+    allocate(fleet, "ann", 20_000)
+    work(fleet, clock, "ann", [1_000, 1_100, 1_200], model="opus")
+    found = fleet.ask({"type": "Forecast", "agent": "ann"})["ok"]["forecasts"]["tokens"]
+    assert found["estimated_total"] is found["projected_overage"] is found["confidence"] is None
+    low, high = found["interval_80"]["steps_to_exhaustion"]
+    assert low < found["steps_to_exhaustion"] < high
+
+
+def test_a_score_says_how_far_the_interval_was_widened(fleet: Fleet, clock: ManualClock) -> None:
+    allocate(fleet, "ann", 1_000)
+    work(fleet, clock, "ann", [90, 110] * 6)
+    made = [p.widened for event in every(fleet, e.ForecastMade) for p in event.predictions]
+    assert None not in made
+    assert [outcome.widened for event in every(fleet, e.ForecastScored) for outcome in event.forecasts] == made
+
+
 def test_what_cannot_be_known_is_null(fleet: Fleet, clock: ManualClock) -> None:
     allocate(fleet, "ann", 10_000)
     assert fleet.ask({"type": "Forecast", "agent": "ann"})["ok"] == {

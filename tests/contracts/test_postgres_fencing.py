@@ -22,7 +22,8 @@ _TAKEN = "UPDATE tallystick_writers SET epoch = epoch + 1, holder = 'process 1 o
 @pytest.fixture
 def store(url: str) -> Iterator[Store]:
     opened = open_store(url, writer=True)
-    opened.append(records(1, 3), [("s", 2)])
+    opened.append(records(1, 2), [("s", 2)])
+    opened.append(records(3, 3))
     opened.save_snapshot(2, b"old")
     yield opened
     opened.close()

@@ -7,13 +7,20 @@ from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tallystick.config.amounts import Amounts
+from tallystick.events import catalog as e
+from tallystick.events.catalog import STORED_NAME
 from tallystick.events.log.broken_chain import BrokenChain
+from tallystick.events.log.codec import GENESIS, seal
+from tallystick.events.log.sealing import Line, Sealed
 from tallystick.events.log.store import Record, Store, open_store
 from tallystick.events.log.store_segments import PHRASES, RECORDS_MAX, SEGMENT, Row, records_in, rows_of, unpacked
+from tests.support.core import START
 from tests.support.layouts import put_each_in_a_row
 from tests.support.store_processes import no_records, records
 
@@ -72,6 +79,55 @@ def test_a_log_whose_digests_do_not_follow_is_kept_as_it_is() -> None:
 def test_a_row_of_a_newer_version_is_named() -> None:
     with pytest.raises(BrokenChain, match=r"position 3: segment\.v2 is not a row of this version"):
         records_in(Row(3, "segment.v2", b"?"))
+
+
+@st.composite
+def lines(draw: st.DrawFn) -> list[Line]:
+    """Events of a commit, some with what was asked and answered."""
+    texts = st.sampled_from(["a", "\x01\x02", 'é",\n{"type":"', "agent-7"])
+    found: list[Line] = []
+    for position in range(5, 5 + draw(st.integers(1, 2 * RECORDS_MAX + 3))):
+        about = {"position": position, "at": START, "id": f"c-{position}", "by": draw(texts)}
+        agent = draw(texts)
+        event: e.Event = draw(
+            st.sampled_from(
+                [
+                    e.UsageReported(agent=agent, tokens=5, **about),
+                    e.HoldPlaced(hold="h", agent=agent, amount=Amounts(tokens=5), ttl_ms=5, expires_at=START, **about),
+                    e.FleetResumed(**about),
+                ]
+            )
+        )
+        asked = msgspec.json.encode(
+            {"type": draw(st.sampled_from(["ReportUsage", "Reserve", "ReportUsagf", "X"])), "agent": draw(texts)}
+        )
+        answered = draw(st.sampled_from(ANSWERS))
+        origin = draw(st.sampled_from([None, (b'{"pid":1}', None), (None, "ab"), (b'{"pid":1}', "ab")]))
+        found.append((event, asked, answered, origin) if draw(st.booleans()) else (event, None, None, None))
+    return found
+
+
+ANSWERS = [
+    b'{"ok":{"agent":"a",' + PHRASES[b"\x01"][1:] + b"5}}}",
+    b'{"ok":{"agent":"a","status":"green","action":"warn"}}',
+    b'{"ok":{"hold":"h"}}',
+    b'{"error":{"code":"c","detail":"x"}}',
+    b'{"ok":{}}',
+]
+
+
+@given(lines())
+def test_what_the_writer_seals_is_what_its_rows_give_back(made: list[Line]) -> None:
+    sealed, digest = Sealed(made, GENESIS), GENESIS
+    expected = []
+    for event, asked, answered, origin in made:
+        data, digest = seal(event, asked, answered, digest, *(origin or (None, None)))
+        expected.append(Record(event.position, STORED_NAME[type(event)], data))
+    assert list(sealed) == expected == [record for row in sealed.rows() for record in records_in(row)]
+    assert sealed.digest == digest
+    assert sealed[1:] == expected[1:]
+    assert sealed[-1] == expected[-1]
+    assert [row.position for row in sealed.rows()] == [row.position for row in rows_of(expected)]
 
 
 # --- stores ----------------------------------------------------------------------------------------------------------

@@ -133,6 +133,14 @@ def test_the_cost_of_later_steps_is_learnt_without_that_of_the_first_ones() -> N
     assert known.line(COST_ON_TOKENS) is not None
 
 
+def test_what_later_steps_cost_is_not_borrowed_by_a_kind_whose_own_steps_are_known() -> None:
+    steps = [(20_000, 0, 900_000)] * 3 + [(1_000 + 200 * i, 0, 3 * (1_000 + 200 * i)) for i in range(20)]
+    others = [run(steps, agent_type=f"type-{n}") for n in range(4) for _ in range(5)]
+    short = [run(steps[:3])] * 5
+    assert taught(*others).known("qa", "m").line(LATER_COST) is not None, "nothing is known of its own"
+    assert taught(*others, *short).known("qa", "m").line(LATER_COST) is None
+
+
 # --- kinds that were never seen ---------------------------------------------------------------------------------------
 
 

@@ -53,6 +53,7 @@ class Pair:
         self.now += dt.timedelta(seconds=seconds)
         self._count += 1
         id = command.id or f"id-{self._count}"
+        assert self.plain.is_due(self.now) == (self.plain.due_at() <= self.now)
         with pytest.MonkeyPatch.context() as watched:
             watched.setattr(core, "PLAIN", {cls: self._counted(function) for cls, function in PLAIN.items()})
             one = core.decide(self.plain, copy.copy(command), self.now, id, TESTER)

@@ -1,5 +1,7 @@
 """How wide the intervals of a kind are that has no scores yet is learnt from those of kinds that were new before."""
 
+from math import sqrt
+
 import pytest
 
 from tallystick.config.amounts import COST, TOKENS
@@ -33,7 +35,13 @@ def taught(*events: e.Event) -> History:
 
 
 def power(history: History, kind: str = "new", d: int = TOKENS) -> float:
-    return history.known(kind, "m").widening(d)
+    """As all kinds taught it, without what is added where few did."""
+    known = history.known(kind, "m")
+    return known.widening(d) / (1 if known.own is not None and known.own.has_own else few(history, kind))
+
+
+def few(history: History, kind: str) -> float:
+    return sqrt(1 + 1 / (sum(other != (kind, "m") for other, _ in history.kinds()) + 1))
 
 
 @pytest.mark.parametrize(("left", "power"), [(20.0, 1.0), (40.0, 2.0), (5.0, 1.0), (2.5, 2.0), (200.0, 4.32193)])
@@ -53,8 +61,17 @@ def test_intervals_by_past_errors_and_steps_that_came_exactly_tell_nothing() -> 
     assert needed(outcome(), STEP + AHEAD) is None
 
 
-def test_before_the_first_score_an_interval_stays_as_it_is() -> None:
-    assert power(History()) == 1
+def test_the_fewer_kinds_taught_it_the_wider_an_interval_of_a_new_one() -> None:
+    """The variance of what is forecast from a mean of n is 1 + 1 / n of one; the spread as it is counts as one more."""
+    assert History().known("new", "m").widening(TOKENS) == pytest.approx(2**0.5)
+    for count, wider in ((1, 1.5), (2, 4 / 3), (9, 1.1)):
+        history = taught(*(scored(11.0, kind=f"kind-{n}", widened=None) for n in range(count)))
+        assert history.known("new", "m").widening(TOKENS) == pytest.approx(wider**0.5)
+
+
+def test_a_kind_with_a_few_runs_of_its_own_needs_no_other_kinds() -> None:
+    run = learned([(1_000 + 10 * n, 1, 1) for n in range(10)])
+    assert taught(*[run] * RUNS_MIN).known(run.agent_type, run.model).widening(TOKENS) == 1
 
 
 def test_intervals_of_new_kinds_widen_where_those_of_other_kinds_missed_and_narrow_where_they_held() -> None:
@@ -81,7 +98,9 @@ def test_runs_of_a_kind_that_has_a_few_are_not_confused_with_its_first_ones() ->
     run = learned(steps)
     kind = (run.agent_type, run.model)
     own = [scored(11.0, kind=str(kind[0]))] * 30
-    history = taught(*[scored(60.0, kind="first")] * 20, *[run] * RUNS_MIN, *own)
+    first = [scored(60.0, kind="first")] * 20
+    history = taught(*first, *[run] * RUNS_MIN, *own)
+    assert power(history, "second") == pytest.approx(power(taught(*first), "second"))
     assert power(history, "second") > 1.2
     assert power(history, str(kind[0])) < 1
 

@@ -6,6 +6,7 @@ from statistics import fmean
 
 import pytest
 
+from benchmarks import first_steps
 from benchmarks.cases import Case, case_of
 from benchmarks.data import found
 from benchmarks.forecasts import AGENTS, Past, forecast
@@ -42,6 +43,15 @@ def test_budgets_of_conversations_are_forecast_where_the_average_rate_fails(d: i
     assert hits >= least
     assert average < 0.4
     assert 0.7 <= inside <= 0.92
+
+
+@pytest.mark.parametrize(("kind", "least"), [("writes", 0.7), ("warms", 0.7), ("plain", 0.9)])
+def test_costs_are_forecast_whatever_the_first_steps_cost(kind: str, least: float) -> None:
+    cases = first_steps.generated(kind)
+    hits, average, inside = judged(cases[:100], cases[100:], COST)
+    assert hits >= least
+    assert average < hits - 0.1
+    assert 0.7 <= inside <= 0.95
 
 
 def test_real_runs_are_forecast_as_well_as_the_documentation_says() -> None:

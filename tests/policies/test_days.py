@@ -79,3 +79,12 @@ def test_whatever_the_days_were_the_interval_holds_the_estimate(
     found = day_total(past, so_far, passed)
     assert found is not None
     assert sum(so_far) * (1 - 1e-9) <= found.low <= found.estimate <= found.high
+
+
+def test_an_interval_that_rests_on_few_days_is_wider_than_the_errors_of_those_days() -> None:
+    """Half of the days ended a tenth higher from noon on, the others a tenth lower: four or thirteen of them."""
+    days = [[10.0] * 12 + [10.0 + sign] * 12 for sign in (-1.0, 1.0)] * 7
+    few, many = day_total(days[:5], EVEN[:12], 12), day_total(days, EVEN[:12], 12)
+    assert few is not None
+    assert many is not None
+    assert few.high - few.low > many.high - many.low

@@ -31,47 +31,47 @@ PAST = [over(used) for used in (80.0, 90.0, 100.0, 110.0, 120.0)] * 20
 """A hundred runs that used 100 on average."""
 
 
-def foretold(pool: Pool, past: list[Progress]) -> Range:
+def predicted(pool: Pool, past: list[Progress]) -> Range:
     rest = pool_rest(pool, past)
     assert rest is not None
     return pool_total(sum(run.used for run in (*pool.over, *pool.going)), [rest])
 
 
 def test_a_pool_that_has_not_begun_will_use_what_such_runs_used() -> None:
-    assert foretold(Pool((), (), 50), PAST).estimate == pytest.approx(5_000)
+    assert predicted(Pool((), (), 50), PAST).estimate == pytest.approx(5_000)
 
 
 def test_what_has_ended_is_certain() -> None:
-    assert foretold(Pool([over(777.0)] * 10, ()), PAST) == (7_770, 7_770, 7_770)
+    assert predicted(Pool([over(777.0)] * 10, ()), PAST) == (7_770, 7_770, 7_770)
 
 
 def test_an_open_run_is_like_those_that_went_at_least_a_step_further() -> None:
-    assert foretold(Pool((), [going(85.0)]), PAST).estimate == pytest.approx((100 + 110 + 120) / 3, rel=0.01)
+    assert predicted(Pool((), [going(85.0)]), PAST).estimate == pytest.approx((100 + 110 + 120) / 3, rel=0.01)
 
 
 def test_a_pools_own_runs_soon_say_as_much_as_all_of_history() -> None:
     """As many runs of its own as history counts at most: what is expected lies half way between both."""
-    twice = [over(run.used * 2) for run in PAST[:HISTORY_RUNS]]
+    twice = [over(run.used * 2) for run in (PAST * 2)[:HISTORY_RUNS]]
     many = PAST * 5
-    found = foretold(Pool(twice, (), 10), many).estimate - sum(run.used for run in twice)
+    found = predicted(Pool(twice, (), 10), many).estimate - sum(run.used for run in twice)
     assert found == pytest.approx(10 * 150)
-    assert foretold(Pool(twice[:1], (), 10), many).estimate < twice[0].used + 10 * 102
+    assert predicted(Pool(twice[:1], (), 10), many).estimate < twice[0].used + 10 * 102
 
 
 def test_open_runs_tell_that_runs_are_longer_than_those_that_have_ended() -> None:
     """Of a pool that began at once, the short runs end first: they alone would say that all are short."""
     ended, open_ones = [over(10.0 * n) for n in range(1, 51)], [going(500.0)] * 50
-    found = foretold(Pool(ended, open_ones), [])
+    found = predicted(Pool(ended, open_ones), [])
     assert found.estimate - sum(run.used for run in ended) >= 50 * 750
 
 
 def test_runs_that_were_cut_short_say_that_runs_may_be_longer() -> None:
     whole = [over(used) for used in (50.0, 60.0, 70.0, 200.0)]
     cut = [going(used) for used in (65.0, 66.0, 67.0)]
-    assert foretold(Pool((), (), 1), whole + cut).estimate > foretold(Pool((), (), 1), whole).estimate
+    assert predicted(Pool((), (), 1), whole + cut).estimate > predicted(Pool((), (), 1), whole).estimate
 
 
-def test_half_of_a_pool_that_began_at_once_has_ended_and_its_sum_is_foretold_without_bias() -> None:
+def test_half_of_a_pool_that_began_at_once_has_ended_and_its_sum_is_predicted_without_bias() -> None:
     """Runs of very different lengths; time, steps and use go together, as they do where agents are alike."""
     rng, ratios = random.Random(3), []
     lengths = [rng.lognormvariate(4, 0.8) for _ in range(400)]
@@ -80,13 +80,13 @@ def test_half_of_a_pool_that_began_at_once_has_ended_and_its_sum_is_foretold_wit
         pool, past = lengths[:100], [over(10 * length) for length in lengths[100:]]
         now = sorted(pool)[49]
         ended, open_ones = [over(10 * n) for n in pool if n <= now], [going(10 * now) for n in pool if n > now]
-        ratios.append(foretold(Pool(ended, open_ones), past).estimate / (10 * sum(pool)))
+        ratios.append(predicted(Pool(ended, open_ones), past).estimate / (10 * sum(pool)))
     assert sorted(ratios)[30] == pytest.approx(1, abs=0.05)
 
 
 def test_where_no_time_passed_only_use_tells_how_far_a_run_has_come() -> None:
     at_once = [run._replace(elapsed_ms=0.0) for run in PAST]
-    found = foretold(Pool((), [going(85.0)._replace(elapsed_ms=0.0)]), at_once)
+    found = predicted(Pool((), [going(85.0)._replace(elapsed_ms=0.0)]), at_once)
     assert found.estimate == pytest.approx((100 + 110 + 120) / 3, rel=0.01)
 
 
@@ -111,7 +111,7 @@ def test_kinds_of_runs_add_up() -> None:
 
 
 def test_more_runs_are_forecast_with_a_smaller_share_of_uncertainty() -> None:
-    few, many = foretold(Pool((), (), 10), PAST), foretold(Pool((), (), 1_000), PAST)
+    few, many = predicted(Pool((), (), 10), PAST), predicted(Pool((), (), 1_000), PAST)
     assert (many.high - many.low) / many.estimate < (few.high - few.low) / few.estimate
 
 

@@ -79,7 +79,7 @@ seen = st.builds(Seen, st.integers(0, 50).map(float), st.just(1.0), st.booleans(
 
 
 @given(st.lists(seen, max_size=40))
-def test_every_run_is_counted_once_whoever_stands_for_it(runs: list[Seen]) -> None:
+def test_every_run_is_counted_once_and_stood_for_by_those_that_ended(runs: list[Seen]) -> None:
     found, left = masses(runs)
     assert left >= 0
     assert all(mass > 0 for _, mass in found)

@@ -240,6 +240,9 @@ export function Forecasts({ page, show }: Props) {
                 <th scope="col" class="n small-hide">
                   80 % interval
                 </th>
+                <th scope="col" class="n small-hide">
+                  right at this stage
+                </th>
                 <th scope="col" class="small-hide">
                   method
                 </th>
@@ -262,6 +265,9 @@ export function Forecasts({ page, show }: Props) {
                     <td class="n">{p.predicted.toFixed(1)}</td>
                     <td class="n small-hide muted">
                       {p.low === undefined ? NONE : `${p.low.toFixed(1)} to ${p.high.toFixed(1)}`}
+                    </td>
+                    <td class="n small-hide muted">
+                      {p.confidence === null ? "not measured yet" : percent(p.confidence)}
                     </td>
                     <td class="small-hide muted">{words(p.method)}</td>
                   </tr>

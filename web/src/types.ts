@@ -74,6 +74,7 @@ export interface Prediction {
   predicted: number;
   low: number;
   high: number;
+  confidence: number | null;
   method: string;
 }
 

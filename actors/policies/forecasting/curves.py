@@ -6,28 +6,27 @@ from tallystick.actors.policies.forecasting.completion import Lengths
 from tallystick.actors.policies.forecasting.final_usage import Finished
 from tallystick.actors.policies.forecasting.runs import Run
 from tallystick.config.amounts import DIMENSIONS
-from tallystick.events.state.accounts import Account
+from tallystick.events.state.growth import NO_STEPS
 from tallystick.events.state.history import History, Kind
 
 
 class Curves:
     """Made by one look at all open runs; what it says of a kind is computed when it is asked for, once."""
 
-    def __init__(self, history: History, accounts: Mapping[str, Account], runs: Mapping[str, Run]) -> None:
+    def __init__(self, history: History, runs: Mapping[str, Run]) -> None:
         self._history, self._runs = history, runs
         self._finished: dict[Kind, tuple[Finished, ...]] = {}
         self._lengths: dict[Kind, Lengths] = {}
-        self._going: dict[Kind, list[tuple[Account, Run]]] = {}
-        for name, run in runs.items():
-            account = accounts.get(name)
-            if account is not None:
-                self._going.setdefault((account.agent_type, run.model), []).append((account, run))
+        self._going: dict[Kind, list[Run]] = {}
+        for run in runs.values():
+            if run.growth != NO_STEPS:
+                self._going.setdefault((run.account.agent_type, run.model), []).append(run)
 
     def finished(self, kind: Kind) -> tuple[Finished, ...]:
         """What runs of a kind use in all, by dimension."""
         found = self._finished.get(kind)
         if found is None:
-            known, going = tuple(self._history.known(*kind).runs()), [account for account, _ in self._still(kind)]
+            known, going = tuple(self._history.known(*kind).runs()), [run.account for run in self._still(kind)]
             found = self._finished[kind] = tuple(
                 Finished.of(known, d, [account.consumed(d) - account.closed[d] for account in going])
                 for d in DIMENSIONS
@@ -38,10 +37,10 @@ class Curves:
         """How many steps runs of a kind have."""
         found = self._lengths.get(kind)
         if found is None:
-            going = [run.steps for _, run in self._still(kind)]
+            going = [run.steps for run in self._still(kind)]
             found = self._lengths[kind] = Lengths(self._history.known(*kind).runs(), going)
         return found
 
-    def _still(self, kind: Kind) -> list[tuple[Account, Run]]:
+    def _still(self, kind: Kind) -> list[Run]:
         """Those of the look that have not ended since."""
-        return [(account, run) for account, run in self._going.get(kind, ()) if self._runs.get(account.id) is run]
+        return [run for run in self._going.get(kind, ()) if self._runs.get(run.account.id) is run]

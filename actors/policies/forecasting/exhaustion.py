@@ -89,7 +89,7 @@ def foresee(course: Course, known: Known, d: int, own: int, mark: int, steps: fl
         apart = Z_80 * course.spread(left)
         low = left - apart if 2 * apart < left else course.steps_at_least(mark - own, left)
         confidence, widened = None, known.widening(d)
-        _, low, high = raised(Range(left, low, left + apart), widened)
+        low, high = raised(left, low, left + apart, widened)
     else:
         centre, confidence, widened = errors.centre, errors.hits, None
         low, high = left * min(centre, errors.low), left * max(centre, errors.high)

@@ -6,91 +6,134 @@ recorded is returned as proposals: `RecordForecast`, `RecordScore`, `RecordRun` 
 """
 
 import datetime as dt
-from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, NamedTuple
 
 from tallystick.actors.policies.forecasting.anomalies import LOOP_STEPS, Found, loop, outlier
 from tallystick.actors.policies.forecasting.curves import Curves
 from tallystick.actors.policies.forecasting.exhaustion import Exhaustion, foresee, stage_of
 from tallystick.actors.policies.forecasting.growth_forecast import Course, growth_by_dimension
-from tallystick.actors.policies.forecasting.runs import Run, runs_of
-from tallystick.config.amounts import DIMENSIONS, EDGE_NAMES, Amounts
+from tallystick.actors.policies.forecasting.runs import Run, Step, as_before, charge, is_step, runs_of, stand_in, use
+from tallystick.config.amounts import EDGE_NAMES, Amounts
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.catalog.forecasts import Outcome, Prediction, WhyForecast, still_open
 from tallystick.events.messages import proposals as p
 from tallystick.events.state.accounts import Account
-from tallystick.events.state.growth import Growth
+from tallystick.events.state.growth import NO_STEPS, Growth, observed
 from tallystick.events.state.history import History, Known
 from tallystick.events.state.ledger import Ledger
+from tallystick.events.state.money import Money
 
 STEPS_MIN: Final = 2
 """An agent that has reported less often has shown nothing of how it goes on."""
 _MS = dt.timedelta(milliseconds=1)
+_A_SECOND: Final = dt.timedelta(seconds=1)
+
+
+class Look(NamedTuple):
+    """A step that is to be looked at: whether it stands out, and how long the budget will last after it."""
+
+    run: Run
+    event: Any
+    before: bytes
+    """How usage grew before that step."""
 
 
 class Forecaster:
-    """The runs of open agents and what earlier ones taught. ``accounts`` are the tracker's, as of the same event."""
+    """The runs of open agents, and forecasts of them, by what the ledger says behind the newest batch of events."""
 
-    def __init__(self, ledger: Ledger, accounts: Mapping[str, Account]) -> None:
-        self.history = History.load(ledger.history.dump())
+    def __init__(self, ledger: Ledger) -> None:
         self.runs = runs_of(ledger)
-        self._accounts = accounts
+        self._ledger = ledger
         self._begun_at = ledger.position
         self._shown = 0
         self._curves: Curves | None = None
         self._steps_since = 0
         """Reports since the last look at all open runs."""
-        self._before: dict[str, bytes] = {}
-        """Of the agents that reported in the batch at hand, their growth before the newest step."""
+
+    @property
+    def history(self) -> History:
+        """What earlier runs taught: the ledger's own."""
+        return self._ledger.history
 
     # --- following ----------------------------------------------------------------------------------------------------
 
-    def begin_batch(self) -> None:
-        """Forget what only the last batch was about."""
-        self._before.clear()
-
     def opened(self, event: e.BudgetAllocated) -> None:
-        """An id that is allocated again begins a new run."""
-        self.runs.pop(event.agent, None)
-
-    def step(self, event: Any) -> list[c.Command]:
-        """Take in a report: the scores that are known now, and a forecast where another tenth was consumed."""
-        account = self._accounts.get(event.agent)
+        """An account has opened. An id that is allocated again begins a new run."""
+        account = self._ledger.same_account(event.agent, event.position)
         if account is None:
-            return []
-        run = self.runs.get(event.agent)
+            account = stand_in(event)
+        self.runs[account.id] = Run.of(account)
+
+    def follow(self, agent: str, events: Sequence[Any]) -> tuple[list[tuple[int, c.Command]], Look | None]:
+        """Take in what an agent used in a batch, in order: what is to be recorded by position, and looked at.
+
+        Recorded are the scores that are known now, a forecast where another tenth was consumed, and a loop. A hold that
+        was spent at its expiry is usage, but no step of the agent.
+        """
+        run = self.runs.get(agent)
         if run is None:
-            # Under the name that the account keeps: every event brings a string of its own.
-            run = self.runs[account.id] = Run(event.at)
-        self._before[event.agent] = run.growth
-        self._steps_since += 1
-        run.step(event)
-        used, passed = (event.tokens, event.time_ms, event.cost_nanos), False
+            return [], None
+        account = run.account
+        if account.parent is None:
+            use(account, events)
+        steps = [Step(one.at, (one.tokens, one.time_ms, one.cost_nanos)) for one in events if is_step(one)]
+        last, is_due = None, False
+        self._steps_since += len(steps)
+        if steps:
+            last = next(filter(is_step, reversed(events)))
+            is_due = last.at - (steps[0].at if run.growth == NO_STEPS else run.looked_at) >= _A_SECOND
+        if not is_due and not run.loops(steps) and not _passes(run, events):
+            run.take(steps)
+            return [], None
+        # Something is to be said of a step: they are gone through one by one.
+        found: list[tuple[int, c.Command]] = []
+        seen, before = account if len(events) == 1 else as_before(account, events), run.growth
+        for event in events:
+            used = (event.tokens, event.time_ms, event.cost_nanos)
+            if is_step(event):
+                before = run.growth
+                run.step(Step(event.at, used), account.growth if event is last else observed(before, used))
+            if seen is not account:
+                charge(seen, event)
+            found += [(event.position, command) for command in self._recorded_of(run, seen, event, used)]
+        if last is None or not is_due:
+            return found, None
+        run.looked_at = last.at
+        return found, Look(run, last, before)
+
+    def _recorded_of(self, run: Run, account: Account, event: Any, used: Money) -> list[c.Command]:
+        """What is to be recorded of usage, with the account as it is behind it."""
+        passed = False
         commands: list[c.Command] = []
-        for d in DIMENSIONS:
-            if used[d] and account.allocated[d] is not None:
+        for d in account.dims:
+            if used[d]:
                 own, mark = own_use(account, d)
                 if run.forecasts:
                     commands += self._scores(run, event, d, own, used[d])
-                before = own - used[d]
-                passed = passed or (own < mark and stage_of(own, mark) > stage_of(before, mark))
+                passed = passed or _passes_tenth(own - used[d], own, mark)
         if passed:
             commands += self.recorded(account, "stage", f"stage-{event.position}")
-        if run.streak_steps == LOOP_STEPS and (found := loop(Growth.read(run.growth), run.streak)) is not None:
+        if (
+            run.streak_steps == LOOP_STEPS
+            and is_step(event)
+            and (found := loop(Growth.read(run.growth), run.streak)) is not None
+        ):
             commands.append(_anomaly(event.agent, found, f"loop-{event.position}"))
         return commands
 
-    def outlier(self, account: Account, run: Run, event: Any) -> list[c.Command]:
-        """The newest step, where it stands out from what was to be expected before it."""
-        before = Growth.read(self._before[event.agent])
-        expected = self._growth_by_dimension(before, self.known(account, run))
+    def is_open(self, run: Run) -> bool:
+        """Whether the run's account is still open."""
+        return self._ledger.accounts.get(run.account.id) is run.account
+
+    def outlier(self, look: Look) -> list[c.Command]:
+        """The step, where it stands out from what was to be expected before it."""
+        run, event = look.run, look.event
+        before = Growth.read(look.before)
+        expected = self._growth_by_dimension(before, self.known(run.account, run))
         found = outlier(before, expected, (event.tokens, event.time_ms, event.cost_nanos))
         return [] if found is None else [_anomaly(event.agent, found, f"outlier-{event.position}")]
-
-    def learn(self, event: "e.RunLearned | e.ForecastScored") -> None:
-        """Take in what was recorded of earlier proposals."""
-        self.history.fold(event)
 
     def made(self, event: e.ForecastMade) -> None:
         """Take in a forecast that was recorded, unless this forecaster proposed it a moment ago."""
@@ -98,19 +141,28 @@ class Forecaster:
         if run is not None:
             _await_outcome(run, _unknown(run, event.predictions))
 
+    def changed_level(self, event: e.LevelChanged) -> None:
+        """At black, what an agent was warned of has come; should it go on, the next exhaustion is another one."""
+        run = self.runs.get(event.agent)
+        if run is None:
+            return
+        if event.level == "black":
+            run.alerted = False
+        if run.account.parent is None:
+            run.account.level = e.LEVELS.index(event.level)
+
     def released(self, event: e.BudgetReleased) -> list[c.Command]:
-        """A run is over: what it taught. This is called before the accounts forget the agent."""
-        run, account = self.runs.pop(event.agent, None), self._accounts.get(event.agent)
-        if run is None or account is None:
+        """A run is over: what it taught."""
+        run = self.runs.pop(event.agent, None)
+        if run is None or run.growth == NO_STEPS:
             return []
-        growth = Growth.read(run.growth)
-        own = [account.consumed(d) - account.closed[d] for d in DIMENSIONS]
+        account, growth = run.account, Growth.read(run.growth)
         command = p.RecordRun(
             agent=event.agent,
             agent_type=account.agent_type,
             model=run.model,
             steps=int(growth.steps),
-            consumed=Amounts(*own),
+            consumed=Amounts(*account.spent),
             elapsed_ms=(run.last_at - account.opened_at) // _MS,
             growth=growth.numbers(),
             head=growth.head_numbers(),
@@ -131,7 +183,7 @@ class Forecaster:
 
     def known(self, account: Account, run: Run | None) -> Known:
         """What earlier runs taught of an agent's."""
-        if run is None:
+        if run is None or run.growth == NO_STEPS:
             return self.history.expected(account.agent_type)
         return self.history.known(account.agent_type, run.model)
 
@@ -147,7 +199,7 @@ class Forecaster:
     def curves_now(self) -> Curves:
         """How far runs go, as of now."""
         self._steps_since = 0
-        self._curves = Curves(self.history, self._accounts, self.runs)
+        self._curves = Curves(self.history, self.runs)
         return self._curves
 
     def exhaustions(self, account: Account) -> list[Exhaustion]:
@@ -206,14 +258,14 @@ class Forecaster:
         if by_mark:
             # At once, and not when the record comes back: the next step may be here before it.
             run.forecasts = [one for one in run.forecasts or () if one.dimension != name or one.mark > own] or None
-        account, steps = self._accounts[event.agent], Growth.read(run.growth).steps
+        steps = Growth.read(run.growth).steps
         commands: list[c.Command] = []
         for mark, predictions in by_mark.items():
             # The mark lies within this step: that part of it counts that was used before the mark.
-            actual = round(steps - (own - mark) / used, 3)
+            actual = round(steps - (own - mark) / used, 3) if is_step(event) else steps
             command = p.RecordScore(
                 agent=event.agent,
-                agent_type=account.agent_type,
+                agent_type=run.account.agent_type,
                 model=run.model,
                 dimension=name,
                 actual=actual,
@@ -232,6 +284,26 @@ def own_use(account: Account, d: int) -> tuple[int, int]:
     closed = account.closed[d]
     allocated = account.allocated[d] or 0
     return account.consumed(d) - closed, allocated + account.given_back[d] - account.delegated[d] - closed
+
+
+def _passes_tenth(before: int, own: int, mark: int) -> bool:
+    """Whether another tenth of a budget that is not used up was consumed."""
+    return own < mark and stage_of(own, mark) > stage_of(before, mark)
+
+
+def _passes(run: Run, events: Sequence[Any]) -> bool:
+    """Whether some usage passed a tenth of a budget, or what was forecast."""
+    account, name_of = run.account, ("tokens", "time_ms", "cost_nanos")
+    for d in account.dims:
+        used = sum(getattr(event, name_of[d]) for event in events)
+        if used:
+            own, mark = own_use(account, d)
+            before = own - used
+            if before < mark and stage_of(own, mark) > stage_of(before, mark):
+                return True
+            if run.forecasts and any(one.mark <= own and one.dimension == EDGE_NAMES[d] for one in run.forecasts):
+                return True
+    return False
 
 
 def _outcome(one: Prediction) -> Outcome:

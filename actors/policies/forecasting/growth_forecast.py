@@ -78,11 +78,12 @@ class Course(msgspec.Struct, frozen=True, gc=False):
         above = self.used_at_most(late) / units
         if above <= _NEARLY:
             return late
-        # What is used at most grows nearly as a power of the steps: two points of it tell which.
+        # What is used at most grows nearly as a power of the steps: two points of it, here and at 1 / above of the
+        # steps, tell which.
         early = late / above
-        off = self.used_at_most(early) / units
-        power = log(above / off) / log(late / early)
-        return min(late, early * exp(-log(off) / power))
+        off = log(self.used_at_most(early) / units)
+        whole = log(above)
+        return min(late, early * exp(-off * whole / (whole - off)))
 
     def spread(self, steps: float) -> float:
         """The standard deviation of `steps_until`, where it says ``steps``."""
@@ -91,8 +92,8 @@ class Course(msgspec.Struct, frozen=True, gc=False):
     def _variance(self, steps: float) -> float:
         """The variance of what the next ``steps`` steps use."""
         mid = (steps + 1) / 2
-        known = self.rate_var + 2 * mid * self.covar + mid * mid * self.growth_var
-        return steps * steps * max(0.0, known) + steps * self.noise + self.walk * steps**3 / 3
+        known = self.rate_var + mid * (2 * self.covar + mid * self.growth_var)
+        return steps * (steps * (known if known > 0 else 0.0) + self.noise + self.walk * steps * steps / 3)
 
 
 def growth_by_dimension(growth: Growth, known: Known) -> tuple[Course | None, ...]:
@@ -134,9 +135,9 @@ def _on_steps(growth: Growth, d: int, line: Line | None) -> Course | None:
     """Steps about a line; without history, the average rate."""
     n = growth.steps
     if line is not None:
-        now = _moved(updated(line, growth.on_steps(d)), n)
+        now = updated(line, growth.on_steps(d), at=n)
         if now.level > _NOTHING:
-            growing = max(0.0, now.growth)
+            growing = now.growth if now.growth > 0 else 0.0
             return Course(now.level, growing, now.level_var, now.covar, now.growth_var, line.noise, 0.0, LINEAR_GROWTH)
     return average_rate(growth, d)
 
@@ -155,14 +156,14 @@ def average_rate(growth: Growth, d: int) -> Course | None:
 def _cost(growth: Growth, known: Known, tokens: Course | None) -> Course | None:
     """By the tokens that are to come, where they tell more of a step's cost than its number does.
 
-    The first steps are left out where the others lie closer to a line without them. All later ones are usually the
-    dearer ones and so lie further from any line: where the first steps are like the others, they are never left out.
+    The first steps are left out where the others lie closer to a line without them. All later ones usually cost
+    more and so lie further from any line: where the first steps are like the others, they are never left out.
     """
     on_steps = known.line(COST)
     if tokens is not None and on_steps is not None:
         on_tokens, later = known.line(COST_ON_TOKENS), known.line(LATER_COST)
         if on_tokens is not None:
-            if later is not None and later.noise < min(on_tokens.noise, on_steps.noise):
+            if later is not None and later.noise < on_tokens.noise and later.noise < on_steps.noise:
                 found = _on_tokens(later, growth.later_cost_on_tokens(), tokens)
             elif on_tokens.noise < on_steps.noise:
                 found = _on_tokens(on_tokens, growth.cost_on_tokens(), tokens)
@@ -174,18 +175,19 @@ def _cost(growth: Growth, known: Known, tokens: Course | None) -> Course | None:
 
 
 def _on_tokens(line: Line, seen: Moments, tokens: Course) -> Course | None:
-    now = _moved(updated(line, seen), tokens.rate)
-    price = max(0.0, now.growth)
+    now = updated(line, seen, at=tokens.rate)
     if now.level <= _NOTHING:
         return None
+    price, more = now.growth if now.growth > 0 else 0.0, tokens.growth
+    square = price * price
     return Course(
         now.level,
-        price * tokens.growth,
-        now.level_var + price * price * tokens.rate_var,
-        tokens.growth * now.covar + price * price * tokens.covar,
-        tokens.growth**2 * now.growth_var + price * price * tokens.growth_var,
-        line.noise + price * price * tokens.noise,
-        price * price * tokens.walk,
+        price * more,
+        now.level_var + square * tokens.rate_var,
+        more * now.covar + square * tokens.covar,
+        more * more * now.growth_var + square * tokens.growth_var,
+        line.noise + square * tokens.noise,
+        square * tokens.walk,
         LINEAR_GROWTH,
     )
 
@@ -197,11 +199,3 @@ def _noise(n: float, mean: float, variance: float) -> float:
     that much is added as if of one step more.
     """
     return variance + mean * mean / n
-
-
-def _moved(line: Line, x: float) -> Line:
-    """The same line, its level counted from ``x``."""
-    growth, covar, growth_var = line.growth, line.covar, line.growth_var
-    moved = covar + x * growth_var
-    level, level_var = line.level + x * growth, line.level_var + x * (covar + moved)
-    return Line(level, growth, level_var, moved, growth_var, line.noise)

@@ -22,13 +22,11 @@ def gaussian(estimate: float, deviation: float, least: float = 0.0) -> Range:
     return Range(estimate, max(least, estimate - Z_80 * deviation), estimate + Z_80 * deviation)
 
 
-def raised(found: Range, power: float) -> Range:
-    """The interval whose ends, as ratios to the estimate, are raised to ``power``: wider above 1, narrower below."""
-    estimate, low, high = found
+def raised(estimate: float, low: float, high: float, power: float) -> tuple[float, float]:
+    """The ends of an interval, as ratios to the estimate raised to ``power``: wider above 1, narrower below."""
     if low <= 0 or estimate <= 0:
-        return found
-    longer = exp(min(power * log(high / estimate), _LONGEST))
-    return Range(estimate, estimate * (low / estimate) ** power, estimate * longer)
+        return low, high
+    return estimate * (low / estimate) ** power, estimate * exp(min(power * log(high / estimate), _LONGEST))
 
 
 def shrunk(actual: float, expected: float, weight: float) -> float:

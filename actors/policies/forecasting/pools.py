@@ -15,10 +15,10 @@ from tallystick.actors.policies.forecasting.intervals import Range, gaussian
 from tallystick.actors.policies.forecasting.survival import GO_ON, More, Seen, Survival
 from tallystick.events.state.history import RUNS_MIN
 
-HISTORY_RUNS = 100
+HISTORY_RUNS = 200
 """The runs of history count as so many of the pool's own at most: kinds of work differ (products used 0.8 to 1.3 times
 the mean of all others, on studied runs), so what the pool's own runs say soon counts as much. From 50 to all of 250,
-pools were foretold about equally well."""
+pools were predicted about equally well."""
 UNKNOWN_TIMES = 10.0
 """A run of a kind of which nothing is known uses less than so many times what it has used, with 90 % (Gott, as cited in
 `survival`)."""

@@ -1,4 +1,4 @@
-"""What is known of the run of each open agent: its steps, its pace, and the forecasts of it.
+"""What is known of the run of each open agent beside its account: its pace, and the forecasts of it.
 
 A run begins with the first report of an account. How usage grows, and the forecasts that wait for their outcome, are
 kept by the ledger too, so that a tracker which begins anew loses nothing of them; the pace is soon learnt again.
@@ -6,72 +6,101 @@ kept by the ledger too, so that a tracker which begins anew loses nothing of the
 
 import datetime as dt
 import sys
-from typing import Any
+from collections.abc import Iterable, Sequence
+from copy import copy
+from typing import Any, NamedTuple
 
-from tallystick.actors.policies.forecasting.anomalies import Streak
+import msgspec
+
+from tallystick.actors.policies.forecasting.anomalies import LOOP_STEPS, Streak
 from tallystick.actors.policies.forecasting.durations import pace
+from tallystick.config.amounts import DIMENSIONS
+from tallystick.events import catalog as e
 from tallystick.events.catalog.forecasts import Prediction
 from tallystick.events.state.accounts import Account
 from tallystick.events.state.growth import NO_STEPS, Growth, observed
 from tallystick.events.state.history import Known
 from tallystick.events.state.ledger import Ledger
+from tallystick.events.state.money import Money
 
 _MS = dt.timedelta(milliseconds=1)
 
 
-class Run:
-    """One open agent's steps so far; a step is a report of usage."""
+class Step(NamedTuple):
+    """A report: when it came, and what it used in internal units."""
 
-    __slots__ = (
-        "alerted",
-        "began_at",
-        "began_with",
-        "forecasts",
-        "growth",
-        "last_at",
-        "looked_at",
-        "model",
-        "streak_amount",
-        "streak_steps",
-    )
+    at: dt.datetime
+    used: Money
 
-    def __init__(self, at: dt.datetime) -> None:
-        self.growth = NO_STEPS
-        """How usage grows."""
-        self.forecasts: list[Prediction] | None = None
-        """The forecasts that cannot be scored yet; None for none."""
-        self.model: str | None = None
-        self.began_at = self.last_at = self.looked_at = at
-        """Since when steps have been timed; the last one; and when it was last asked how long the budget will last."""
-        self.began_with = 0.0
-        """The steps that had been made before they were timed."""
-        self.alerted = False
-        """Its exhaustion was reported as near, and has not moved away since."""
-        self.streak_amount = self.streak_steps = 0
-        """The `Streak` of the last steps, without an object of its own: every open agent has one."""
+
+class Run(msgspec.Struct, eq=False, gc=False):
+    """One open agent's steps so far; a step is a report of usage. Every open account has one, so it is small."""
+
+    account: Account
+    """The ledger's own. When it is closed, it stays as it was then."""
+    growth: bytes
+    """How usage grows, as of the last step that was looked at: the account's own bytes, so that none are kept twice."""
+    began_at: dt.datetime
+    """Since when steps have been timed."""
+    last_at: dt.datetime
+    """The last step."""
+    looked_at: dt.datetime
+    """When it was last asked how long the budget will last."""
+    began_with: float = 0.0
+    """The steps that had been made before they were timed."""
+    forecasts: list[Prediction] | None = None
+    """The forecasts that cannot be scored yet; None for none."""
+    alerted: bool = False
+    """Its exhaustion was reported as near, and has not moved away since."""
+    streak_amount: int = 0
+    streak_steps: int = 0
+    """The `Streak` of the last steps, without an object of its own."""
 
     @classmethod
     def of(cls, account: Account) -> "Run":
         """The run as the ledger remembers it."""
         at = account.last_report_at or account.opened_at
-        run = cls(at)
-        run.growth = account.growth
-        run.forecasts, run.model = account.forecasts, account.model
-        run.began_with = Growth.read(run.growth).steps
-        run.alerted = account.warned
-        return run
+        began_with = Growth.read(account.growth).steps
+        return cls(account, account.growth, at, at, at, began_with, account.forecasts, account.warned)
 
-    def step(self, event: Any) -> None:
-        """Take in a report."""
-        used = (event.tokens, event.time_ms, event.cost_nanos)
-        if self.growth is NO_STEPS:
-            self.began_at, self.began_with = event.at, 1.0
-        self.last_at = event.at
-        self.growth = observed(self.growth, used)
-        self.streak_amount, self.streak_steps = self.streak.after(used)
-        model = getattr(event, "model", None)
-        if model is not None and model != self.model:
-            self.model = sys.intern(model)
+    def step(self, step: "Step", growth: bytes) -> None:
+        """Take in a report, after which usage grows by ``growth``."""
+        if self.growth == NO_STEPS:
+            self.began_at = self.looked_at = step.at
+            self.began_with = 1.0
+        self.last_at = step.at
+        self.growth = growth
+        self.streak_amount, self.streak_steps = self.streak.after(step.used)
+
+    def take(self, steps: Sequence["Step"]) -> None:
+        """Take in reports after which usage grows as the account says."""
+        if not steps:
+            return
+        if self.growth == NO_STEPS:
+            self.began_at = self.looked_at = steps[0].at
+            self.began_with = 1.0
+        self.last_at = steps[-1].at
+        self.growth = self.account.growth
+        streak = self.streak
+        for step in steps:
+            streak = streak.after(step.used)
+        self.streak_amount, self.streak_steps = streak
+
+    def loops(self, steps: Sequence["Step"]) -> bool:
+        """Whether some steps made a streak as long as a loop."""
+        if not self.streak_steps < LOOP_STEPS <= self.streak_steps + len(steps) and len(steps) < LOOP_STEPS:
+            return False
+        streak = self.streak
+        for step in steps:
+            streak = streak.after(step.used)
+            if streak.steps == LOOP_STEPS:
+                return True
+        return False
+
+    @property
+    def model(self) -> str | None:
+        """The model of its last step that named one."""
+        return self.account.model
 
     @property
     def streak(self) -> Streak:
@@ -89,6 +118,48 @@ class Run:
         return pace(elapsed / _MS, self.steps - self.began_with, known)
 
 
+def is_step(event: Any) -> bool:
+    """Whether usage is a report of the agent's, as the growth of its account counts them."""
+    return not isinstance(event, e.HoldSpent)
+
+
 def runs_of(ledger: Ledger) -> dict[str, Run]:
-    """The runs of all open agents that have reported."""
-    return {name: Run.of(account) for name, account in ledger.accounts.items() if account.growth != NO_STEPS}
+    """The runs of all open agents."""
+    return {name: Run.of(account) for name, account in ledger.accounts.items()}
+
+
+# --- accounts as they were within a batch -----------------------------------------------------------------------------
+
+
+def as_before(account: Account, events: Sequence[Any]) -> Account:
+    """A copy of an account with what it had used before the newest reports that it has taken in."""
+    before = copy(account)
+    spent = [sum(_charged(event)[d] for event in events) for d in DIMENSIONS]
+    before.spent = [account.spent[d] - spent[d] for d in DIMENSIONS]
+    return before
+
+
+def stand_in(event: e.BudgetAllocated) -> Account:
+    """In place of an account that was opened and closed within one batch: without a parent, as no other agent's is."""
+    return Account.open(event.agent, None, event.amount.triple, event.at, agent_type=event.agent_type)
+
+
+def use(account: Account, events: Iterable[Any]) -> None:
+    """Let a stand-in take in some reports."""
+    for event in events:
+        charge(account, event)
+        if is_step(event):
+            account.growth = observed(account.growth, (event.tokens, event.time_ms, event.cost_nanos))
+        if event.model is not None:
+            account.model = sys.intern(event.model)
+
+
+def charge(account: Account, event: Any) -> None:
+    """Let an account that is not the ledger's own be charged with a report."""
+    charged = _charged(event)
+    account.spent = [account.spent[d] + charged[d] for d in DIMENSIONS]
+
+
+def _charged(event: Any) -> Money:
+    """What of a report its agent's own account was charged with."""
+    return (event.tokens, event.time_ms, event.cost_nanos) if event.overdrawn is None else (0, 0, 0)

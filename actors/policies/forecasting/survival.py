@@ -13,7 +13,7 @@ from typing import NamedTuple
 GO_ON = 1.75
 """A run that goes further than all that are known is expected to use so many times the most that is known of one. That
 what has lasted so long is as likely as not to last as long again would be 2 (Gott: Implications of the Copernican
-principle, Nature 363, 1993). Of 1.5, 1.75 and 2, this foretold pools of real runs best of which nothing else was known.
+principle, Nature 363, 1993). Of 1.5, 1.75 and 2, this was best for pools of real runs of which nothing else was known.
 """
 
 

@@ -1,7 +1,7 @@
 """The agents that a plan of moves may concern: idle ones, and those whose budget will not last (spec 2)."""
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from math import ceil, inf
 from typing import Final
 
@@ -25,6 +25,8 @@ from tallystick.events.state.money import Money
 HORIZONS: Final = 1.1
 """A budget is filled up so that it lasts so many times the warning's time. More leaves much unused when runs end, less
 lets agents be stopped without a warning; between 0.75 and 2 the runs that were studied finished all alike."""
+AT_ONCE: Final = 1_000
+"""Of how many agents at a time a survey looks: a few milliseconds."""
 
 
 class Survey(msgspec.Struct, frozen=True):
@@ -49,11 +51,18 @@ class Surveyor:
         self._levels: dict[tuple[str, int], float] = {}
         self._shares: dict[int, dict[str, list[Account]]] = {}
 
-    def survey(self, now: dt.datetime) -> Survey:
-        """The agents that a plan may concern."""
+    def survey(self, now: dt.datetime) -> Generator[None, None, Survey]:
+        """The agents that a plan may concern: in parts, between which the accounts may change.
+
+        So it may be a moment old, and of several moments; that can cost a plan, never money.
+        """
         idle, hungry, exhaustions = [], [], {}
         settings = self._config.reallocation
-        for account in self._agents.values():
+        for number, account in enumerate(list(self._agents.values())):
+            if number % AT_ONCE == AT_ONCE - 1:
+                yield
+            if not self._is_open(account):
+                continue
             if account.is_run or account.handed_over:
                 continue  # what a run was granted is its token budget; what a fleet was is moved by that fleet alone
             ratio = account.ratio()
@@ -63,15 +72,24 @@ class Surveyor:
                     left = _remaining(account)
                     idle.append(Idle(account.id, _source(account), account.allocated, left, quiet, account.opened_at))
             elif ratio > settings.demand_above and account.stopped is None:
-                found = self._hunger(account, ratio)
+                found = yield from self._hunger(account, ratio)
                 if found is not None:
                     hungry.append(found)
                     exhaustions[account.id] = self._forecaster.exhaustions(account)
         return Survey(idle, hungry, self._figures, exhaustions)
 
-    def _hunger(self, account: Account, ratio: float) -> Hungry | None:
+    def _is_open(self, account: Account) -> bool:
+        """Whether an account was not closed while others were looked at."""
+        return self._agents.get(account.id) is account
+
+    def _hunger(self, account: Account, ratio: float) -> Generator[None, None, Hungry | None]:
         need = self._lacking(account)
         if not any(need):
+            return None
+        for d in DIMENSIONS:
+            if need[d]:
+                yield from self._find_level(_payer(account, d), d)
+        if not self._is_open(account):
             return None
         return Hungry(
             account.id,
@@ -128,10 +146,7 @@ class Surveyor:
         return self._curves.lengths(self._kind(account))
 
     def _kind(self, account: Account) -> Kind:
-        run = self._forecaster.runs.get(account.id)
-        if run is None:
-            return self._forecaster.history.expected(account.agent_type).kind
-        return account.agent_type, run.model
+        return self._forecaster.known(account, self._forecaster.runs.get(account.id)).kind
 
     # --- what is fair -------------------------------------------------------------------------------------------------
 
@@ -140,7 +155,7 @@ class Surveyor:
         fair: list[int | None] = [None, None, None]
         for d in DIMENSIONS:
             if need[d]:
-                level = self._level(_payer(account, d), d)
+                level = self._levels[_payer(account, d), d]
                 if level < inf:
                     fair[d] = self._fair_more(account, d, level * self._weight(account))
         return (fair[0], fair[1], fair[2])
@@ -154,30 +169,33 @@ class Surveyor:
             return 0
         return max(0, int(level) - mark)
 
-    def _level(self, source: str, d: int) -> float:
-        found = self._levels.get((source, d))
-        if found is None:
-            free = self._free_of(source, d)
-            found = self._levels[source, d] = inf if free is None else self._found_level(source, d, free)
-        return found
-
-    def _found_level(self, source: str, d: int, free: int) -> float:
+    def _find_level(self, source: str, d: int) -> Generator[None, None, None]:
+        """Find the level of a source in a dimension, if it is not known."""
+        if (source, d) in self._levels:
+            return
         fair = FairLevel()
-        for account in self._sharing(d).get(source, ()):
+        sharing = yield from self._sharing(d)
+        for number, account in enumerate(sharing.get(source, ())):
+            if number % AT_ONCE == AT_ONCE - 1:
+                yield
             weight = self._weight(account)
-            if weight > 0:
+            if weight > 0 and self._is_open(account):
                 own, mark = own_use(account, d)
                 fair.add(own, max(own, mark), weight, self._finished_like(account)[d])
-        return fair.find(free)
+        free = self._free_of(source, d) if source == POOL or source in self._agents else 0
+        self._levels[source, d] = inf if free is None else fair.find(free)
 
-    def _sharing(self, d: int) -> dict[str, list[Account]]:
+    def _sharing(self, d: int) -> Generator[None, None, dict[str, list[Account]]]:
         """By payer, the accounts that share what it has free."""
         found = self._shares.get(d)
         if found is None:
-            found = self._shares[d] = {}
-            for account in self._agents.values():
+            found = {}
+            for number, account in enumerate(list(self._agents.values())):
+                if number % AT_ONCE == AT_ONCE - 1:
+                    yield
                 if not account.is_run and account.allocated[d] is not None:
                     found.setdefault(_payer(account, d), []).append(account)
+            self._shares[d] = found
         return found
 
     def _weight(self, account: Account) -> float:
