@@ -5,7 +5,7 @@ from tallystick.actors.policies.forecasting.runs import Run
 from tallystick.config.amounts import TOKENS, Amounts
 from tallystick.events import catalog as e
 from tallystick.events.state.accounts import Account
-from tallystick.events.state.growth import NO_STEPS, Growth
+from tallystick.events.state.growth import NO_STEPS, Growth, observed
 from tallystick.events.state.history import History
 from tests.support.core import START
 
@@ -30,31 +30,31 @@ def history() -> History:
     return known
 
 
-def under_way(used: dict[str, int], model: str) -> tuple[dict[str, Account], dict[str, Run]]:
+def under_way(used: dict[str, int], model: str) -> dict[str, Run]:
     """Open accounts that have used so much, each in one step."""
-    accounts, runs = {}, {}
+    runs = {}
     for name, tokens in used.items():
-        accounts[name] = Account.open(name, None, (1_000, None, None), START, agent_type="qa")
-        accounts[name].spent[TOKENS] = tokens
-        runs[name] = Run(START)
-        runs[name].step(e.UsageReported(agent=name, tokens=tokens, model=model, at=START))
-    return accounts, runs
+        account = Account.open(name, None, (1_000, None, None), START, agent_type="qa")
+        account.spent[TOKENS], account.model = tokens, model
+        account.growth = observed(NO_STEPS, (tokens, 0, 0))
+        runs[name] = Run.of(account)
+    return runs
 
 
 def test_runs_under_way_say_that_runs_of_their_kind_go_further() -> None:
-    accounts, runs = under_way({"a": 250, "b": 250}, "m")
-    assert Curves(history(), {}, {}).finished(("qa", "m"))[TOKENS].expected(0, 1_000) == 200
+    runs = under_way({"a": 250, "b": 250}, "m")
+    assert Curves(history(), {}).finished(("qa", "m"))[TOKENS].expected(0, 1_000) == 200
     # Of the three that came beyond 200, one ended at 300: it stands for all three.
-    assert Curves(history(), accounts, runs).finished(("qa", "m"))[TOKENS].expected(0, 1_000) == (100 + 200 + 900) / 5
+    assert Curves(history(), runs).finished(("qa", "m"))[TOKENS].expected(0, 1_000) == (100 + 200 + 900) / 5
 
 
 def test_runs_of_another_kind_say_nothing() -> None:
-    accounts, runs = under_way({"a": 250, "b": 250}, "other")
-    assert Curves(history(), accounts, runs).finished(("qa", "m"))[TOKENS].expected(0, 1_000) == 200
+    runs = under_way({"a": 250, "b": 250}, "other")
+    assert Curves(history(), runs).finished(("qa", "m"))[TOKENS].expected(0, 1_000) == 200
 
 
 def test_a_run_that_ended_since_the_look_is_not_counted_twice() -> None:
-    accounts, runs = under_way({"a": 250, "b": 250}, "m")
-    curves = Curves(history(), accounts, runs)
+    runs = under_way({"a": 250, "b": 250}, "m")
+    curves = Curves(history(), runs)
     runs.clear()
     assert curves.finished(("qa", "m"))[TOKENS].expected(0, 1_000) == 200
