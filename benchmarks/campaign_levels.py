@@ -1,6 +1,6 @@
 """What the plan of a campaign is compared with: a level that knows every total, and the plan without some part."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from math import inf
 from typing import Any, NamedTuple
 
@@ -48,13 +48,17 @@ def knowing(totals: Mapping[str, int]) -> type[Surveyor]:
     """The same survey, with a level that knows the true sum; all else it estimates as usual."""
 
     class Knowing(Surveyor):
-        def _found_level(self, source: str, d: int, free: int) -> float:
-            there, agents = float(free), []
-            for account in self._sharing(d).get(source, ()):
+        def _find_level(self, source: str, d: int) -> Generator[None, None, None]:
+            if (source, d) in self._levels:
+                return
+            sharing = yield from self._sharing(d)
+            free = self._free_of(source, d)
+            there, agents = float(free or 0), []
+            for account in sharing.get(source, ()):
                 own, mark = own_use(account, d)
                 there += max(own, mark)
                 agents.append(Wanted(own, max(own, totals[account.id]), self._weight(account)))
-            return true_level(agents, there)
+            self._levels[source, d] = inf if free is None else true_level(agents, there)
 
     return Knowing
 

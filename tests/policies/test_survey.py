@@ -2,8 +2,9 @@
 
 import datetime as dt
 
+from benchmarks.campaign_model import whole
 from tallystick.actors.policies.forecasting.forecaster import Forecaster
-from tallystick.actors.policies.forecasting.runs import Run
+from tallystick.actors.policies.forecasting.runs import Run, Step
 from tallystick.actors.policies.rebalancing.figures import Figures
 from tallystick.actors.policies.rebalancing.plan import Hungry
 from tallystick.actors.policies.rebalancing.survey import Surveyor
@@ -11,7 +12,7 @@ from tallystick.config.amounts import TOKENS, Amounts
 from tallystick.config.loader import from_mapping
 from tallystick.events import catalog as e
 from tallystick.events.state.accounts import Account
-from tallystick.events.state.growth import NO_STEPS, Growth
+from tallystick.events.state.growth import NO_STEPS, Growth, observed
 from tallystick.events.state.ledger import Ledger
 from tests.support.core import START
 
@@ -37,31 +38,32 @@ class Fleet:
                     growth=Growth.read(NO_STEPS).numbers(),
                 )
             )
-        self.accounts: dict[str, Account] = {}
-        self.forecaster = Forecaster(ledger, self.accounts)
+        self.accounts = ledger.accounts
+        self.forecaster = Forecaster(ledger)
 
     def wait(self, agents: int, tokens: int) -> None:
         """Agents that have not begun."""
         for number in range(agents):
             name = f"waits-{number}"
-            self.accounts[name] = Account.open(name, ROOT, (tokens, None, None), START, agent_type="qa")
+            account = Account.open(name, ROOT, (tokens, None, None), START, agent_type="qa")
+            self.accounts[name], self.forecaster.runs[name] = account, Run.of(account)
 
     def run(self, agents: int, tokens: int, steps: int = STEPS) -> None:
         """Agents that have made some steps, one a second."""
         for number in range(agents):
             name = f"runs-{steps}-{number}"
             account = Account.open(name, ROOT, (tokens, None, None), START, agent_type="qa")
-            run = self.forecaster.runs[name] = Run(START)
-            for step in range(steps):
-                at = START + dt.timedelta(seconds=step)
-                run.step(e.UsageReported(agent=name, tokens=STEP, model="m", at=at))
-            account.spent[TOKENS] = steps * STEP
+            account.model, account.spent[TOKENS] = "m", steps * STEP
             self.accounts[name] = account
+            run = self.forecaster.runs[name] = Run.of(account)
+            for step in range(steps):
+                account.growth = observed(account.growth, (STEP, 0, 0))
+                run.take([Step(START + dt.timedelta(seconds=step), (STEP, 0, 0))])
 
     def hungry(self, free: int) -> list[Hungry]:
         """Those whose budget will not last, with so much in the pool."""
         figures = Figures((free, None, None), (10_000, None, None), (0, 0, 0), in_crisis=False)
-        return Surveyor(self.accounts, self.forecaster, figures, CONFIG).survey(START).hungry
+        return whole(Surveyor(self.accounts, self.forecaster, figures, CONFIG).survey(START)).hungry
 
 
 def test_the_level_counts_on_what_runs_use_that_have_not_ended() -> None:
@@ -70,9 +72,9 @@ def test_the_level_counts_on_what_runs_use_that_have_not_ended() -> None:
     fleet.wait(10, 100)
     # By the three that ended, the others would use 200 each: 3,000 and 2,000, and there are 5,200.
     # But ten have used 250 already: such runs use 277 each in the mean, and 5,770 is more than there is.
-    (found,) = {agent.fair for agent in fleet.hungry(free=1_600)}
-    assert found[TOKENS] is not None
-    assert 0 <= found[TOKENS] < 300 - 260
+    (more,) = {agent.fair[TOKENS] for agent in fleet.hungry(free=1_600)}
+    assert more is not None
+    assert 0 <= more < 300 - 260
     assert {agent.fair[TOKENS] for agent in fleet.hungry(free=2_200)} == {None}
 
 
@@ -83,5 +85,6 @@ def test_a_run_is_not_given_up_because_most_others_have_not_ended_yet() -> None:
     # Of those that came as far as the one, a run ended at 300 tokens, and ten go on behind that. There are 4,660 in
     # all, so that each may come to about 425.
     one = next(agent for agent in fleet.hungry(free=200) if agent.agent == "runs-5-0")
-    assert one.fair[TOKENS] is not None
-    assert 150 < one.fair[TOKENS] < 180
+    more = one.fair[TOKENS]
+    assert more is not None
+    assert 150 < more < 180
