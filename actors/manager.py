@@ -19,7 +19,7 @@ from tallystick.actors.forbidden import forbidden
 from tallystick.actors.from_log import FromLog, needs_log
 from tallystick.actors.hold_waits import HoldWaits, may_wait
 from tallystick.actors.judges import JUDGES
-from tallystick.actors.keeping import keep_snapshot
+from tallystick.actors.keeping import Made, keep_snapshot, made_of
 from tallystick.actors.missing import Missing, away_answer, halted_answer
 from tallystick.actors.runtime.messages import (
     ALLOCATOR,
@@ -80,6 +80,8 @@ class Manager:
         """What specialists were asked and have not answered, by envelope and place in it."""
         self.answering = Answering(store)
         self._snapshot_due = (ledger.position // SNAPSHOT_EVERY + 1) * SNAPSHOT_EVERY
+        self.is_made_elsewhere: Callable[[Ledger], bool] = lambda ledger: False
+        """Begins a snapshot of a large state elsewhere, which comes by `keep`; false where it is made in this turn."""
         self._crashes = crashes
         self._missing = Missing()
         self._core_error: Exception | None = None
@@ -147,8 +149,7 @@ class Manager:
             question.envelope.answers[question.slot] = answer
             return
         question.envelope.open += 1
-        post = Post(judge, question)
-        self._open[question.envelope, question.slot] = post
+        post = self._open[question.envelope, question.slot] = Post(judge, question)
         if judge == MANAGER:
             self.waits.ask(question, now)
         elif judge == ALLOCATOR:
@@ -363,10 +364,11 @@ class Manager:
         # Only now: after any other error, `halt` must still know who waits.
         self._lines, self._waiting, self._questions, self._followed, self._waits_followed = [], [], [], 0, 0
         self.answering.answer(self.ledger, waiting, now, written=bool(lines))
-        posts += questions
         if self.ledger.position >= self._snapshot_due:
-            self.take_snapshot(now)
-        return posts
+            self._snapshot_due += SNAPSHOT_EVERY
+            if not self.is_made_elsewhere(self.ledger):
+                self.keep(made_of(self.ledger), now)
+        return [*posts, *questions]
 
     def _append(self, lines: Sequence[Line], waiting: Sequence[Envelope]) -> Sealed:
         records = Sealed(lines, self._digest)
@@ -375,10 +377,9 @@ class Manager:
         self._digest = records.digest
         return records
 
-    def take_snapshot(self, now: dt.datetime) -> None:
-        self._snapshot_due += SNAPSHOT_EVERY
-        command = keep_snapshot(self.ledger, self._store)
-        if command is not None:
+    def keep(self, made: Made, now: dt.datetime) -> None:
+        """Keep a snapshot of a state that is written."""
+        if (command := keep_snapshot(made, self._store)) is not None:
             self.decide(command, encode_command(command), "manager", now)
 
     def halt(self, reason: str) -> None:

@@ -307,7 +307,7 @@ class Verification:
             ledger = self._follower.ledger
             # A snapshot is taken between two commands, never in the middle of one.
             is_there = ledger.position == position
-            self._equal[position] = is_there and snapshot.dump(ledger) == self._snapshots[position]
+            self._equal[position] = is_there and snapshot.dump(ledger) == snapshot.unpacked(self._snapshots[position])
 
     def _check_the_end(self) -> None:
         """An anchor or a snapshot from behind the end shows that there was more."""

@@ -9,6 +9,7 @@ from tallystick.actors.runtime.clock import ManualClock
 from tallystick.actors.runtime.fleet import Fleet
 from tallystick.events import catalog as e
 from tallystick.events.log.codec import decode_event
+from tallystick.events.state.history import RUNS_MIN
 from tests.support.running import OpenFleet
 from tests.support.runs import allocate, run_of, work
 
@@ -68,6 +69,25 @@ def test_growth_learnt_from_earlier_runs_foretells_the_next_better_than_the_aver
     assert found["projected_overage"] == found["estimated_total"] - 20_000
 
 
+def test_nothing_is_known_of_a_run_with_another_model(fleet: Fleet, clock: ManualClock) -> None:
+    for number in range(4):
+        run_of(fleet, clock, f"run-{number}")
+    allocate(fleet, "ann", 20_000)
+    work(fleet, clock, "ann", [1_000, 1_100, 1_200], model="opus")
+    found = fleet.ask({"type": "Forecast", "agent": "ann"})["ok"]["forecasts"]["tokens"]
+    assert found["estimated_total"] is found["projected_overage"] is found["confidence"] is None
+    low, high = found["interval_80"]["steps_to_exhaustion"]
+    assert low < found["steps_to_exhaustion"] < high
+
+
+def test_a_score_says_how_far_the_interval_was_widened(fleet: Fleet, clock: ManualClock) -> None:
+    allocate(fleet, "ann", 1_000)
+    work(fleet, clock, "ann", [90, 110] * 6)
+    made = [p.widened for event in every(fleet, e.ForecastMade) for p in event.predictions]
+    assert None not in made
+    assert [outcome.widened for event in every(fleet, e.ForecastScored) for outcome in event.forecasts] == made
+
+
 def test_forecasts_that_were_early_for_twenty_agents_are_moved_for_the_next_and_scored_as_they_were(
     fleet: Fleet, clock: ManualClock
 ) -> None:
@@ -86,25 +106,6 @@ def test_a_finished_run_teaches_what_its_first_steps_used(fleet: Fleet, clock: M
     run_of(fleet, clock, "ann", steps=5)
     (learnt,) = every(fleet, e.RunLearned)
     assert learnt.head == [1_000, 0, 1_100, 0, 1_200, 0], "tokens and cost of three steps"
-
-
-def test_nothing_is_known_of_a_run_with_another_model(fleet: Fleet, clock: ManualClock) -> None:
-    for number in range(4):
-        run_of(fleet, clock, f"run-{number}")
-    allocate(fleet, "ann", 20_000)
-    work(fleet, clock, "ann", [1_000, 1_100, 1_200], model="opus")
-    found = fleet.ask({"type": "Forecast", "agent": "ann"})["ok"]["forecasts"]["tokens"]
-    assert found["estimated_total"] is found["projected_overage"] is found["confidence"] is None
-    low, high = found["interval_80"]["steps_to_exhaustion"]
-    assert low < found["steps_to_exhaustion"] < high
-
-
-def test_a_score_says_how_far_the_interval_was_widened(fleet: Fleet, clock: ManualClock) -> None:
-    allocate(fleet, "ann", 1_000)
-    work(fleet, clock, "ann", [90, 110] * 6)
-    made = [p.widened for event in every(fleet, e.ForecastMade) for p in event.predictions]
-    assert None not in made
-    assert [outcome.widened for event in every(fleet, e.ForecastScored) for outcome in event.forecasts] == made
 
 
 def test_what_cannot_be_known_is_null(fleet: Fleet, clock: ManualClock) -> None:
@@ -218,3 +219,29 @@ def test_an_agent_is_warned_by_the_early_end_of_the_interval_and_again_after_a_s
     fleet.ask({"type": "BorrowFromPool", "agent": "ann", "amount": {"tokens": 1_000}})
     work(fleet, clock, "ann", [60])
     assert len(every(fleet, e.ExhaustionWarned)) == 2
+
+
+def in_all(fleet: Fleet, agent: str) -> Any:
+    return fleet.ask({"type": "Forecast", "agent": agent})["ok"]["forecasts"]["tokens"]["estimated_total"]
+
+
+def test_a_final_usage_rests_on_runs_that_still_go_on_as_well(fleet: Fleet, clock: ManualClock) -> None:
+    """Three short runs have ended, and one long one; three more have gone on longer than the short ones."""
+    for number, steps in enumerate((4, 4, 4, 30)):
+        run_of(fleet, clock, f"over-{number}", steps)
+    allocate(fleet, "ann", 1_000_000)
+    work(fleet, clock, "ann", [1_000])
+    short = in_all(fleet, "ann")
+    for number in range(3):
+        allocate(fleet, f"going-{number}", 1_000_000)
+        work(fleet, clock, f"going-{number}", [1_000 + 100 * step for step in range(12)])
+    assert in_all(fleet, "ann") > short
+
+
+def test_a_run_that_has_ended_counts_in_the_next_answer(fleet: Fleet, clock: ManualClock) -> None:
+    allocate(fleet, "ann", 1_000_000)
+    work(fleet, clock, "ann", [1_000])
+    for number in range(RUNS_MIN):
+        assert in_all(fleet, "ann") is None
+        run_of(fleet, clock, f"over-{number}", 4)
+    assert in_all(fleet, "ann") == 4_600
