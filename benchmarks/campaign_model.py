@@ -14,6 +14,7 @@ from typing import NamedTuple
 import msgspec
 
 from tallystick.actors.policies.forecasting.forecaster import Forecaster
+from tallystick.actors.policies.forecasting.runs import Run as Seen
 from tallystick.actors.policies.forecasting.runs import Step
 from tallystick.actors.policies.rebalancing.figures import Figures
 from tallystick.actors.policies.rebalancing.plan import Fleet, plan
@@ -124,7 +125,10 @@ class Campaign:
             agent=one.run.id, tokens=tokens, time_ms=time_ms, cost_nanos=cost_nanos, model=step.model
         )
         self._fold(event, now_ms)
-        self._forecaster.runs[one.run.id].take([Step(event.at, step.used)])
+        run = self._forecaster.runs.get(account.id)
+        if run is None:
+            run = self._forecaster.runs[account.id] = Seen.of(account, event.at)
+        run.take([Step(event.at, step.used)])
 
     def _release(self, run: Run, now_ms: int) -> None:
         event = e.BudgetReleased(agent=run.id, allocated=Amounts(), consumed=Amounts(), unused=Amounts())

@@ -46,7 +46,7 @@ class Fleet:
         for number in range(agents):
             name = f"waits-{number}"
             account = Account.open(name, ROOT, (tokens, None, None), START, agent_type="qa")
-            self.accounts[name], self.forecaster.runs[name] = account, Run.of(account)
+            self.accounts[name] = account
 
     def run(self, agents: int, tokens: int, steps: int = STEPS) -> None:
         """Agents that have made some steps, one a second."""
@@ -55,7 +55,7 @@ class Fleet:
             account = Account.open(name, ROOT, (tokens, None, None), START, agent_type="qa")
             account.model, account.spent[TOKENS] = "m", steps * STEP
             self.accounts[name] = account
-            run = self.forecaster.runs[name] = Run.of(account)
+            run = self.forecaster.runs[name] = Run.of(account, START)
             for step in range(steps):
                 account.growth = observed(account.growth, (STEP, 0, 0))
                 run.take([Step(START + dt.timedelta(seconds=step), (STEP, 0, 0))])
