@@ -10,7 +10,6 @@ from tallystick.events.log.correction import with_facts
 from tallystick.events.log.sealing import Line
 from tallystick.events.log.sources import Sources
 from tallystick.events.log.store import Store
-from tallystick.events.messages import proposals as p
 from tallystick.events.state.ledger import Ledger
 
 
@@ -26,28 +25,26 @@ class FromLog:
         self.sources = Sources(store)
 
     def with_facts(self, command: c.Command) -> c.Command:
-        """A command with all that it needs out of the log.
+        """A command with all that it needs out of the log (see `needs_log`).
 
         Raises:
             StoreError: the log cannot be read.
         """
-        if type(command) is not c.CorrectUsage and not _is_sourced(command):
+        if not needs_log(command):
             return command
         find, store = self.sources.find, self._store
         ledger, lines = self._now()
         return with_facts(command, ledger, find, is_larger, store, lambda: [line[0] for line in lines])
 
-    def note(self, command: c.Command, events: Sequence[Event]) -> None:
-        """A command has led to these events: it may be asked for their sources next."""
-        if type(command) in _APPLIED or _is_sourced(command):
-            self.sources.note(events)
+    def note(self, events: Sequence[Event]) -> None:
+        """A command that needed the log has led to these events: it may be asked for their sources next."""
+        self.sources.note(events)
 
 
-_APPLIED = frozenset({p.ApplySource, p.ApplyCorrection})
-
-
-def _is_sourced(command: c.Command) -> bool:
-    return type(command) in _SOURCED and command.source_id is not None  # type: ignore[attr-defined]
+def needs_log(command: c.Command) -> bool:
+    """Whether a command is about what was recorded before: a correction, or what names a source."""
+    kind = type(command)
+    return (kind in _SOURCED and command.source_id is not None) or kind is c.CorrectUsage  # type: ignore[attr-defined]
 
 
 _SOURCED = frozenset(get_args(c.Sourced))

@@ -2,6 +2,7 @@
 
 import logging
 
+import msgspec
 import structlog
 
 from tallystick.events import messages as c
@@ -13,15 +14,27 @@ from tallystick.events.state.ledger import Ledger
 log = structlog.wrap_logger(logging.getLogger("tallystick.manager"))
 
 
-def keep_snapshot(ledger: Ledger, store: Store) -> p.RecordSnapshot | None:
-    """Keep the state, and what is to be recorded of it: its hash. Where that fails, the fleet goes on."""
-    position = ledger.position
+class Made(msgspec.Struct, frozen=True, gc=False):
+    """A snapshot of the state at a position: its SHA-256, as the log records it, and its bytes, as they are stored."""
+
+    position: int
+    sha256: str
+    data: bytes
+
+
+def made_of(ledger: Ledger) -> Made:
+    """A snapshot of a state."""
     data = snapshot.dump(ledger)
+    return Made(ledger.position, snapshot.fingerprint(data), snapshot.packed(data))
+
+
+def keep_snapshot(made: Made, store: Store) -> p.RecordSnapshot | None:
+    """Keep a snapshot, and what is to be recorded of it: its hash. Where that fails, the fleet goes on."""
     try:
-        store.save_snapshot(position, data)
-        store.sources.add((), position)
+        store.save_snapshot(made.position, made.data)
+        store.sources.add((), made.position)
     except StoreError as error:
-        log.warning("snapshot_not_kept", position=position, reason=str(error))
+        log.warning("snapshot_not_kept", position=made.position, reason=str(error))
         return None
-    id = c.internal_id(f"snapshot-{position}")
-    return p.RecordSnapshot(position=position, sha256=snapshot.fingerprint(data), id=id)
+    id = c.internal_id(f"snapshot-{made.position}")
+    return p.RecordSnapshot(position=made.position, sha256=made.sha256, id=id)

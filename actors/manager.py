@@ -16,10 +16,10 @@ from tallystick.actors.answering import Answering
 from tallystick.actors.errors import Halted
 from tallystick.actors.exchanges import answered_before
 from tallystick.actors.forbidden import forbidden
-from tallystick.actors.from_log import FromLog
+from tallystick.actors.from_log import FromLog, needs_log
 from tallystick.actors.hold_waits import HoldWaits, may_wait
 from tallystick.actors.judges import JUDGES
-from tallystick.actors.keeping import keep_snapshot
+from tallystick.actors.keeping import Made, keep_snapshot, made_of
 from tallystick.actors.missing import Missing, away_answer, halted_answer
 from tallystick.actors.runtime.messages import (
     ALLOCATOR,
@@ -80,6 +80,8 @@ class Manager:
         """What specialists were asked and have not answered, by envelope and place in it."""
         self.answering = Answering(store)
         self._snapshot_due = (ledger.position // SNAPSHOT_EVERY + 1) * SNAPSHOT_EVERY
+        self.is_made_elsewhere: Callable[[Ledger], bool] = lambda ledger: False
+        """Begins a snapshot of a large state elsewhere, which comes by `keep`; false where it is made in this turn."""
         self._crashes = crashes
         self._missing = Missing()
         self._core_error: Exception | None = None
@@ -114,7 +116,6 @@ class Manager:
         self.taken += 1
         if self.answering.refuses(envelope, self.halted):
             return
-        # Who waits for room has precedence over what comes after that which has made it.
         self._try_waits(now)
         self._waiting.append(envelope)
         self._take_from(envelope, 0, now)
@@ -148,8 +149,7 @@ class Manager:
             question.envelope.answers[question.slot] = answer
             return
         question.envelope.open += 1
-        post = Post(judge, question)
-        self._open[question.envelope, question.slot] = post
+        post = self._open[question.envelope, question.slot] = Post(judge, question)
         if judge == MANAGER:
             self.waits.ask(question, now)
         elif judge == ALLOCATOR:
@@ -162,11 +162,10 @@ class Manager:
     # --- holds that wait for room -------------------------------------------------------------------------------------
 
     def _try_waits(self, now: dt.datetime) -> bool:
-        """Decide holds that waited for what has happened; whether there were any."""
+        """Decide holds that waited for what has happened, before what comes after that; whether there were any."""
         followed, self._waits_followed = self._waits_followed, len(self._lines)
-        if not self.waits.count or followed == len(self._lines):
-            return False
-        return self.waits.follow([line[0] for line in self._lines[followed:]], now)
+        fresh = self._lines[followed:] if self.waits.count else ()
+        return bool(fresh) and self.waits.follow([line[0] for line in fresh], now)
 
     def try_out(self, command: c.Reserve, by: str, now: dt.datetime) -> Reply | Refusal:
         """How a `Reserve` would be answered now."""
@@ -186,8 +185,7 @@ class Manager:
         )
         self.decide(command, encode_command(command), "manager", now)
         for post in list(self._open.values()):
-            answer = self._missing.answer_for(post.to)
-            if answer is not None:
+            if (answer := self._missing.answer_for(post.to)) is not None:
                 self.settle(post.message, answer)
 
     def receive(self, message: Proposal | Answered, now: dt.datetime) -> None:
@@ -331,11 +329,12 @@ class Manager:
         try:
             if not command.is_query and (before := answered_before(id, asked, self._lines, self._store, self.ledger)):
                 return before
-            command = self.from_log.with_facts(command)
+            command = self.from_log.with_facts(command) if (old := needs_log(command)) else command
         except StoreAway as away:
             return away_answer(str(away))
         decided = core.decide(self.ledger, command, now, id, by, waited)
-        self.from_log.note(command, decided.events)
+        if old:
+            self.from_log.note(decided.events)
         answered = encode_answer(decided.answer)
         lines, own, origin = self._lines, decided.own, (peer, trace) if peer or trace else None
         for i, event in enumerate(decided.events):
@@ -365,10 +364,11 @@ class Manager:
         # Only now: after any other error, `halt` must still know who waits.
         self._lines, self._waiting, self._questions, self._followed, self._waits_followed = [], [], [], 0, 0
         self.answering.answer(self.ledger, waiting, now, written=bool(lines))
-        posts += questions
         if self.ledger.position >= self._snapshot_due:
-            self.take_snapshot(now)
-        return posts
+            self._snapshot_due += SNAPSHOT_EVERY
+            if not self.is_made_elsewhere(self.ledger):
+                self.keep(made_of(self.ledger), now)
+        return [*posts, *questions]
 
     def _append(self, lines: Sequence[Line], waiting: Sequence[Envelope]) -> Sealed:
         records = Sealed(lines, self._digest)
@@ -377,10 +377,9 @@ class Manager:
         self._digest = records.digest
         return records
 
-    def take_snapshot(self, now: dt.datetime) -> None:
-        self._snapshot_due += SNAPSHOT_EVERY
-        command = keep_snapshot(self.ledger, self._store)
-        if command is not None:
+    def keep(self, made: Made, now: dt.datetime) -> None:
+        """Keep a snapshot of a state that is written."""
+        if (command := keep_snapshot(made, self._store)) is not None:
             self.decide(command, encode_command(command), "manager", now)
 
     def halt(self, reason: str) -> None:

@@ -196,7 +196,7 @@ class Tracker:
             )
             return [Post(MANAGER, Proposal(unknown, TRACKER, question))]
         shown: Sequence[c.Command] = ()
-        if self._forecaster.runs[account.id].steps:
+        if account.id in self._forecaster.runs:
             shown = self._forecaster.recorded(account, "shown", self._forecaster.name_shown())
         answer = encode_answer(forecast_of(account, self._forecaster))
         return [*_proposed(shown), Post(MANAGER, Answered(question, answer))]

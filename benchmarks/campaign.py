@@ -51,7 +51,7 @@ ENOUGH_FOR = 0.9
 GOAL_OF_PLANNER, GOAL_CONSUMED, GOAL_WARNED, GOAL_FAIRNESS = 0.90, 0.95, 0.90, 0.90
 GOAL_OF_KNOWN = 0.97
 _MS = dt.timedelta(milliseconds=1)
-_NOTHING = History().known(None, None)
+_NO_HISTORY = History()
 
 
 class Played(msgspec.Struct, frozen=True):
@@ -169,7 +169,7 @@ class AverageForecaster(Forecaster):
     """Knows of no earlier run, and assumes that an agent goes on as it did on average."""
 
     def known(self, account: Account, run: Run | None) -> Known:
-        return _NOTHING
+        return _NO_HISTORY.known(*super().known(account, run).kind)
 
     @staticmethod
     def _growth_by_dimension(growth: Growth, known: Known) -> tuple[Course | None, ...]:

@@ -1,8 +1,8 @@
 """What the plan of a campaign is compared with: a level that knows every total, and the plan without some part."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from math import inf
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tallystick.actors.policies.forecasting.completion import Lengths
 from tallystick.actors.policies.forecasting.final_usage import Finished
@@ -11,7 +11,7 @@ from tallystick.actors.policies.rebalancing.survey import Surveyor
 from tallystick.config.amounts import DIMENSIONS, TOKENS, Triple
 from tallystick.demo.workload import Workload
 from tallystick.events.state.accounts import Account
-from tallystick.events.state.history import Run
+from tallystick.events.state.history import Kind, Run
 from tallystick.events.state.money import Money
 
 _HALVINGS = 40
@@ -48,13 +48,17 @@ def knowing(totals: Mapping[str, int]) -> type[Surveyor]:
     """The same survey, with a level that knows the true sum; all else it estimates as usual."""
 
     class Knowing(Surveyor):
-        def _found_level(self, source: str, d: int, free: int) -> float:
-            there, agents = float(free), []
-            for account in self._sharing(d).get(source, ()):
+        def _find_level(self, source: str, d: int) -> Generator[None, None, None]:
+            if (source, d) in self._levels:
+                return
+            sharing = yield from self._sharing(d)
+            free = self._free_of(source, d)
+            there, agents = float(free or 0), []
+            for account in sharing.get(source, ()):
                 own, mark = own_use(account, d)
                 there += max(own, mark)
                 agents.append(Wanted(own, max(own, totals[account.id]), self._weight(account)))
-            return true_level(agents, there)
+            self._levels[source, d] = inf if free is None else true_level(agents, there)
 
     return Knowing
 
@@ -76,11 +80,18 @@ class Hopeful(Surveyor):
 class EndedOnly(Surveyor):
     """With a level that rests on the runs that have ended, as if the others said nothing of how far runs go."""
 
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._made: dict[Kind, tuple[Finished, ...]] = {}
+
     def _finished_like(self, account: Account) -> tuple[Finished, ...]:
-        return tuple(Finished.of(self._ended(account), d) for d in DIMENSIONS)
+        kind = self._kind(account)
+        if kind not in self._made:
+            self._made[kind] = tuple(Finished.of(self._ended(kind), d) for d in DIMENSIONS)
+        return self._made[kind]
 
     def _lengths_like(self, account: Account) -> Lengths:
-        return Lengths(self._ended(account))
+        return Lengths(self._ended(self._kind(account)))
 
-    def _ended(self, account: Account) -> list[Run]:
-        return [run for run in self._forecaster.history.known(*self._kind(account)).runs() if run.ended]
+    def _ended(self, kind: Kind) -> list[Run]:
+        return [run for run in self._forecaster.history.known(*kind).runs() if run.ended]

@@ -2,22 +2,23 @@
 
 The whole fleet takes seconds for 354 runs. Resamples of them need many campaigns, so this one leaves out what decides
 nothing about who finishes: messages and their answers, the log, warnings, the scores of forecasts. The forecaster, what
-it learns, the survey and the plan are the product's; the accounts are the tracker's. What is simpler: a step that uses
+it learns, the survey and the plan are the product's; the accounts are the core's. What is simpler: a step that uses
 more than there is is paid for by the pool at once, and a throttle makes each step take twice as long.
 """
 
 import datetime as dt
 import heapq
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from typing import NamedTuple
 
 import msgspec
 
 from tallystick.actors.policies.forecasting.forecaster import Forecaster
 from tallystick.actors.policies.forecasting.runs import Run as Seen
+from tallystick.actors.policies.forecasting.runs import Step
 from tallystick.actors.policies.rebalancing.figures import Figures
 from tallystick.actors.policies.rebalancing.plan import Fleet, plan
-from tallystick.actors.policies.rebalancing.survey import Surveyor
+from tallystick.actors.policies.rebalancing.survey import Survey, Surveyor
 from tallystick.actors.runtime.simulation import SimulatedFleet
 from tallystick.config.amounts import TOKENS, Amounts
 from tallystick.config.settings import Config
@@ -26,7 +27,7 @@ from tallystick.demo.campaign import STARTS_AT
 from tallystick.demo.workload import Run
 from tallystick.events import catalog as e
 from tallystick.events.catalog import Strategy
-from tallystick.events.evolve.account_read_model import AccountReadModel
+from tallystick.events.evolve import evolve
 from tallystick.events.messages.proposals import RecordRun
 
 _MS = dt.timedelta(milliseconds=1)
@@ -67,12 +68,11 @@ class Campaign:
         self._surveyor = surveyor
         self._spendable = fleet.ledger.spendable(TOKENS)
         self._share = fleet.ledger.rules.minimum_share
-        self._accounts = AccountReadModel(fleet.ledger)
-        self._forecaster = forecaster(fleet.ledger, self._accounts.accounts)
+        self._ledger = fleet.ledger
+        self._forecaster = forecaster(fleet.ledger)
         self._agenda = [(run.starts_ms + run.steps[0].gap_ms + _lasts(run, 0), i) for i, run in enumerate(runs)]
         heapq.heapify(self._agenda)
         self._runs = [_Running(run) for run in runs]
-        self._position = 0
         self._finished = 0
 
     def play(self) -> Played:
@@ -87,7 +87,7 @@ class Campaign:
             next_ms = self._turn(self._runs[i], now_ms)
             if next_ms is not None:
                 heapq.heappush(self._agenda, (next_ms, i))
-        return Played(self._finished, self._accounts.spent[TOKENS] / self._spendable)
+        return Played(self._finished, self._ledger.spent[TOKENS] / self._spendable)
 
     # --- the runs -----------------------------------------------------------------------------------------------------
 
@@ -100,8 +100,8 @@ class Campaign:
                 self._finished += 1
                 self._release(one.run, now_ms)
                 return None
-        account = self._accounts.accounts[one.run.id]
-        pressure = self._accounts.spent[TOKENS] / self._spendable
+        account = self._ledger.accounts[one.run.id]
+        pressure = self._ledger.spent[TOKENS] / self._spendable
         enforcement = self._config.enforcement
         if account.ratio() >= enforcement.stop_at or pressure >= enforcement.fleet.stop_at:
             if one.waits_since is None:
@@ -116,7 +116,7 @@ class Campaign:
         return now_ms + max(one.run.steps[one.done].gap_ms, wait_ms) + _lasts(one.run, one.done)
 
     def _report(self, one: _Running, now_ms: int) -> None:
-        step, account = one.run.steps[one.done], self._accounts.accounts[one.run.id]
+        step, account = one.run.steps[one.done], self._ledger.accounts[one.run.id]
         lacks = step.used[TOKENS] - account.free[TOKENS]
         if lacks > 0:
             self._move("pool", one.run.id, Amounts(lacks), now_ms)
@@ -125,28 +125,28 @@ class Campaign:
             agent=one.run.id, tokens=tokens, time_ms=time_ms, cost_nanos=cost_nanos, model=step.model
         )
         self._fold(event, now_ms)
-        seen = self._forecaster.runs.get(one.run.id)
-        if seen is None:
-            seen = self._forecaster.runs[one.run.id] = Seen(event.at)
-        seen.step(event)
+        run = self._forecaster.runs.get(account.id)
+        if run is None:
+            run = self._forecaster.runs[account.id] = Seen.of(account, event.at)
+        run.take([Step(event.at, step.used)])
 
     def _release(self, run: Run, now_ms: int) -> None:
         event = e.BudgetReleased(agent=run.id, allocated=Amounts(), consumed=Amounts(), unused=Amounts())
-        account = self._accounts.accounts[run.id]
+        account = self._ledger.accounts[run.id]
         account.level = len(e.LEVELS) - 1 if account.ratio() >= self._config.enforcement.stop_at else 0
         for command in self._forecaster.released(event):
             said = msgspec.structs.asdict(command)
-            self._forecaster.learn(e.RunLearned(**{name: said[name] for name in _LEARNED}))
+            self._fold(e.RunLearned(**{name: said[name] for name in _LEARNED}), now_ms)
         self._fold(event, now_ms)
 
     # --- the plan -----------------------------------------------------------------------------------------------------
 
     def _plan(self, now: dt.datetime) -> None:
-        accounts, spendable = self._accounts, self._spendable
-        least = spendable * self._share.numerator // (self._share.denominator * max(1, len(accounts.accounts)))
-        free = max(0, accounts.root.free[TOKENS])
+        ledger, spendable = self._ledger, self._spendable
+        least = spendable * self._share.numerator // (self._share.denominator * max(1, len(ledger.accounts)))
+        free = max(0, ledger.root.free[TOKENS])
         figures = Figures((free, None, None), (spendable, None, None), (least, 0, 0), in_crisis=False)
-        survey = self._surveyor(accounts.accounts, self._forecaster, figures, self._config).survey(now)
+        survey = whole(self._surveyor(ledger.accounts, self._forecaster, figures, self._config).survey(now))
         fleet = Fleet(figures.spendable, figures.minimum_share, figures.in_crisis)
         for move in plan(survey.idle, survey.hungry, fleet, self._config):
             self._move(move.source, move.target, move.amount, (now - STARTS_AT) // _MS, move.strategy)
@@ -155,9 +155,18 @@ class Campaign:
         self._fold(e.BudgetMoved(source=source, target=target, amount=amount, reason="", strategy=strategy), now_ms)
 
     def _fold(self, event: e.Event, now_ms: int) -> None:
-        self._position += 1
-        event.position, event.at = self._position, STARTS_AT + now_ms * _MS
-        self._accounts.fold([event])
+        event.position, event.at = self._ledger.position + 1, STARTS_AT + now_ms * _MS
+        evolve(self._ledger, event)
+
+
+def whole(parts: Generator[None, None, Survey]) -> Survey:
+    """A survey without pauses."""
+    while True:
+        try:
+            next(parts)
+        except StopIteration as end:
+            survey: Survey = end.value
+            return survey
 
 
 def _lasts(run: Run, step: int) -> int:

@@ -1,9 +1,11 @@
 """The campaign on resamples of the real runs: whether what one sample of runs shows is more than chance.
 
-Each resample draws as many runs as there are, with replacement, and gives each the moment at which it began (Efron:
-Bootstrap Methods, Annals of Statistics 7, 1979). The plan, the same plan with a level that knows the true sum, and the
-plan without one of its parts, play the same resamples in the model (`campaign_model`); the first few also play in the
-whole fleet, which says how many stops were predicted. The constants of the plan are the same in all.
+Each resample draws as many runs as there are, with replacement (Efron: Bootstrap Methods, Annals of Statistics 7,
+1979). Half of the resamples keep the moments at which the runs began: those of one repository begin together, so that
+the first to end say little of the others. In the other half, the runs begin in random order. The plan, the same plan
+with a level that knows the true sum, and the plan without one of its parts, play the same resamples in the model
+(`campaign_model`); the first few also play in the whole fleet, which says how many stops were predicted. The constants
+of the plan are the same in all.
 """
 
 import random
@@ -33,12 +35,16 @@ NOT_RESERVED = 0.9
 ORDERS, SHARES_ENDED = 40, (0.06, 0.1, 0.2, 0.4)
 
 
-def resampled(workload: Workload, seed: int) -> Workload:
-    """As many runs, drawn with replacement; each under a name of its own."""
+def resampled(workload: Workload, seed: int, *, shuffled: bool = False) -> Workload:
+    """As many runs, drawn with replacement; each under a name of its own.
+
+    ``shuffled``: each begins when another did.
+    """
     dice, runs = random.Random(seed), []
-    for number in range(len(workload.runs)):
+    for number, place in enumerate(workload.runs):
         run = dice.choice(workload.runs)
-        runs.append(msgspec.structs.replace(run, id=f"{run.id}.{number}"))
+        starts_ms = place.starts_ms if shuffled else run.starts_ms
+        runs.append(msgspec.structs.replace(run, id=f"{run.id}.{number}", starts_ms=starts_ms))
     return msgspec.structs.replace(workload, runs=tuple(runs))
 
 
@@ -54,7 +60,18 @@ def results(say: Callable[[str], None]) -> Iterator[Result]:
         say("campaign on resamples: skipped, the public runs are not here")
         return
     workload = normal(read_trace(found))
-    samples = [resampled(workload, seed) for seed in range(RESAMPLES)]
+    kept = [resampled(workload, seed) for seed in range(RESAMPLES)]
+    yield from _beside_known("resampled", kept)
+    yield from _beside_known("shuffled", [resampled(workload, seed, shuffled=True) for seed in range(RESAMPLES)])
+    whole = [play(one) for one in kept[:IN_FLEET]]
+    warned, stops = sum(one.warned for one in whole), sum(one.stops for one in whole)
+    against = f"{stops} stops of {IN_FLEET} resamples"
+    yield Result("campaign.resampled.warned", warned, "of stops", against, warned / max(1, stops), (">=", GOAL_WARNED))
+    yield from _sums(workload)
+
+
+def _beside_known(title: str, samples: Sequence[Workload]) -> Iterator[Result]:
+    """Runs finished, in all and without one part of the plan, beside a level that knows the true sum."""
     known = [finished(one, knowing(totals_of(one))) for one in samples]
     for name, surveyor, forecaster, goal in (
         ("finished", Surveyor, Forecaster, (">=", GOAL_OF_KNOWN)),
@@ -66,12 +83,7 @@ def results(say: Callable[[str], None]) -> Iterator[Result]:
         played = [finished(one, surveyor, forecaster) for one in samples]
         low, high = _interval([ours / best for ours, best in zip(played, known, strict=True)])
         against = f"a level that knows the true sum: {fmean(known):.1f}; resamples {low:.3f} to {high:.3f}"
-        yield Result(f"campaign.resampled.{name}", fmean(played), "runs", against, sum(played) / sum(known), goal)
-    whole = [play(one) for one in samples[:IN_FLEET]]
-    warned, stops = sum(one.warned for one in whole), sum(one.stops for one in whole)
-    against = f"{stops} stops of {IN_FLEET} resamples"
-    yield Result("campaign.resampled.warned", warned, "of stops", against, warned / max(1, stops), (">=", GOAL_WARNED))
-    yield from _sums(workload)
+        yield Result(f"campaign.{title}.{name}", fmean(played), "runs", against, sum(played) / sum(known), goal)
 
 
 def _sums(workload: Workload) -> Iterator[Result]:

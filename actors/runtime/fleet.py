@@ -34,6 +34,7 @@ from tallystick.actors.runtime.pending import ANSWER_SECONDS, LoopPending, Pendi
 from tallystick.actors.runtime.quiescence import Quiescence
 from tallystick.actors.runtime.reports import MakeReporter, NoReporter
 from tallystick.actors.runtime.sender import AlertSender, Sender, send_by_apprise
+from tallystick.actors.runtime.snapshot_maker import SnapshotMaker
 from tallystick.actors.runtime.specialist import Crashed, Specialist, Undelivered
 from tallystick.actors.runtime.supervision import Crashes
 from tallystick.actors.runtime.team import Ref, attend, specialists, start
@@ -148,6 +149,8 @@ class Fleet:
             fleet._watch.start(fleet._manager.ledger.clock_apart_ms)
             if clock is None:
                 fleet._control = ControlSocket.open(opened.url, fleet._intake)
+                maker = SnapshotMaker.of(fleet._manager, opened.url, lambda made: fleet._tell(MANAGER, made))
+                fleet._at_close.callback(maker.stop)
         except BaseException:
             fleet.close()
             raise
@@ -158,9 +161,8 @@ class Fleet:
         sys.setswitchinterval(SWITCH_SECONDS)
         for specialist in self._specialists.values():
             specialist.begin(self._manager.ledger)
-        now, wake_at = self._clock.now, self._timekeeper.wake_at
-        work: Callable[[], None] = lambda: attend(self._refs)  # noqa: E731
-        manager = ManagerActor.start(self._manager, self._intake.queue, now, self._deliver, wake_at, work)
+        queue, now, wake_at = self._intake.queue, self._clock.now, self._timekeeper.wake_at
+        manager = ManagerActor.start(self._manager, queue, now, self._deliver, wake_at, lambda: attend(self._refs))
         self._refs[MANAGER] = manager
         self._intake.begin(manager)
         for specialist in self._specialists.values():
@@ -170,9 +172,8 @@ class Fleet:
         return [*specialists(delivers=self._sender is not None), self._reporter(self._store)]
 
     def _start_specialist(self, specialist: Specialist) -> None:
-        manager, wake_at = self._refs[MANAGER], self._timekeeper.wake_at
-        ref = start(specialist, manager, self._clock.now, self._deliver, wake_at, self._on_crash)
-        self._refs[specialist.name] = ref
+        manager, now, wake_at = self._refs[MANAGER], self._clock.now, self._timekeeper.wake_at
+        self._refs[specialist.name] = start(specialist, manager, now, self._deliver, wake_at, self._on_crash)
         for message in self._undelivered.take(specialist.name):
             self._tell(specialist.name, message)
 

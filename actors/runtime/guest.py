@@ -1,6 +1,6 @@
 """A specialist without a thread: it works in the manager's turn, behind each commit, on the ledger's own objects.
 
-What it sees is the state behind the batch that it is told of, and no other thread changes it meanwhile. In return it
+What it sees is the state behind the batch that it gets, and no other thread changes it meanwhile. In return it
 must not keep the manager: what takes long it does in parts, with a message to itself for the next one.
 """
 
@@ -28,7 +28,7 @@ class Host(Protocol):
 class Guest:
     """A specialist in the turns of ``host``. An error inside ends this guest; the fleet puts a new one in its place.
 
-    It is told messages as an actor is, from any thread.
+    It gets messages as an actor does, from any thread.
     """
 
     def __init__(

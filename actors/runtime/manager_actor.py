@@ -2,12 +2,14 @@
 
 import contextlib
 import datetime as dt
+import gc
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import pykka
 
 from tallystick.actors.errors import Halted
+from tallystick.actors.keeping import Made, made_of
 from tallystick.actors.manager import Manager
 from tallystick.actors.missing import halted_answer
 from tallystick.actors.runtime.command_queue import CommandQueue, Inbox, WakeUp
@@ -17,6 +19,8 @@ from tallystick.actors.runtime.specialist import Specialist
 
 GROUP_MAX = 2_000
 """Envelopes in one commit at most."""
+AT_REST_MORE = 5_000
+"""By so many accounts a fleet grows before collections are relieved of them: some milliseconds' work."""
 
 
 class ManagerActor(pykka.ThreadingActor):
@@ -36,6 +40,8 @@ class ManagerActor(pykka.ThreadingActor):
         """``attend`` lets those work that have their turn with the manager's: behind each commit, at its very state."""
         super().__init__()
         self._attend = attend
+        self._at_rest = len(manager.ledger.accounts)
+        """How many accounts there were when collections were last relieved of them, or the least since."""
         self._manager = manager
         self._queue = queue
         self._now = now
@@ -72,7 +78,11 @@ class ManagerActor(pykka.ThreadingActor):
             self._refuse_all(message.reason)
         elif type(message) is SnapshotNow:
             self._take_all()
-            manager.take_snapshot(self._now())
+            manager.keep(made_of(manager.ledger), self._now())
+            self._take_all()
+        elif type(message) is Made:
+            self._take_all()
+            manager.keep(message, self._now())
             self._take_all()
         elif type(message) is Tick:
             manager.wake(self._now())
@@ -113,6 +123,16 @@ class ManagerActor(pykka.ThreadingActor):
             for post in together(manager.commit(now())):
                 self._deliver(post)
             self._attend()
+            self._leave_to_rest()
+
+    def _leave_to_rest(self) -> None:
+        """What has come to stay is left out of collections: those of a large fleet would keep the manager for long."""
+        accounts = len(self._manager.ledger.accounts)
+        if accounts - self._at_rest >= AT_REST_MORE:
+            gc.freeze()
+        elif accounts >= self._at_rest:
+            return
+        self._at_rest = accounts
 
     def on_stop(self) -> None:
         """Finish what was taken, and refuse what comes too late."""

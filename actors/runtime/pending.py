@@ -6,6 +6,7 @@ from threading import Lock
 from typing import Any
 
 from tallystick.actors.errors import Unanswered
+from tallystick.actors.runtime.loop_deadlines import deadlines
 from tallystick.actors.runtime.messages import Envelope
 from tallystick.events.log.codec import decode_answer, encode_answer
 from tallystick.events.messages.replies import Refusal
@@ -83,16 +84,19 @@ class LoopPending:
             Unanswered: none came within ``timeout`` seconds; the command may still be carried out.
         """
         assert self.loop is not None
-        timer = self.loop.call_later(timeout, self._give_up, timeout)
-        try:
-            answers = await self._future
-        finally:
-            timer.cancel()
-        return replies(answers, self.malformed, self.many)
-
-    def _give_up(self, timeout: float) -> None:
         if not self._future.done():
-            self._future.set_exception(Unanswered(_UNANSWERED.format(timeout)))
+            waits = deadlines(self.loop, timeout)
+            waits.begin(self.loop, self)
+            try:
+                await self._future
+            finally:
+                waits.end(self)
+        return replies(self._future.result(), self.malformed, self.many)
+
+    def give_up(self, seconds: float) -> None:
+        """No answer has come within so many seconds."""
+        if not self._future.done():
+            self._future.set_exception(Unanswered(_UNANSWERED.format(seconds)))
 
 
 def replies(answers: Sequence[bytes], malformed: dict[int, bytes] | None, many: bool) -> Any:

@@ -51,7 +51,7 @@ PEERS = (
     Asked("`eventsourcing` 9.5.6", "by_eventsourcing:ByAggregates", ("eventsourcing==9.5.6",)),
     Asked("`agentbudget` 0.4.0 (in memory)", "by_agentbudget:BySessions", ("agentbudget==0.4.0",)),
     Asked("`agent-tokenops` 2.0.1 (in memory)", "by_tokenops:ByRuns", ("agent-tokenops==2.0.1",)),
-    Asked("LiteLLM 1.110.2 `BudgetManager`", "by_litellm:ByUsers", ("litellm==1.110.2",)),
+    Asked("LiteLLM 1.110.2 BudgetManager", "by_litellm:ByUsers", ("litellm==1.110.2",)),
 )
 
 

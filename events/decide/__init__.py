@@ -30,7 +30,7 @@ _ASKED = (p.PlaceTask, p.ApplyCorrection, p.ApplySource, p.RefuseLoosening, p.Re
 """What stands for a client's message: its refusal is recorded."""
 
 
-class Decided(msgspec.Struct):
+class Decided(msgspec.Struct, gc=False):
     """What a command caused: events in order, of which its own begin at ``own``, and the answer."""
 
     events: list[e.Event]

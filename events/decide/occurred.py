@@ -18,8 +18,11 @@ AHEAD_MAX = dt.timedelta(minutes=1)
 
 def misdated(turn: Turn, command: c.Sourced) -> Refusal | None:
     """Why a message may not say that something was used at a time: it is not there yet, or before all calendars."""
-    at, latest = command.occurred_at, later(turn.now, AHEAD_MAX)
-    if at is None or EPOCH <= at <= latest:
+    at = command.occurred_at
+    if at is None:
+        return None
+    latest = later(turn.now, AHEAD_MAX)
+    if EPOCH <= at <= latest:
         return None
     allowed = f"from {EPOCH.isoformat()} to {latest.isoformat()}, a minute after the fleet's time"
     detail = f"occurred_at: found {at.isoformat()}, allowed is {allowed}"
@@ -29,6 +32,8 @@ def misdated(turn: Turn, command: c.Sourced) -> Refusal | None:
 def of_time(turn: Turn, command: c.Sourced) -> dict[str, Any]:
     """The fields of an event that say under which source it is recorded, and when it was used; none where it is now."""
     ledger, at = turn.ledger, command.occurred_at
+    if at is None and command.source_id is None:
+        return {}
     today = ledger.day.date or turn.now.date().isoformat()
     found: dict[str, Any] = {}
     if command.source_id is not None:

@@ -255,9 +255,13 @@ def _ratio_after(ledger: Ledger, account: Account, used: Money, held: Money) -> 
     """The ratio that an account comes to with what was used, of which ``held`` was set aside; None where something
     follows: who pays has nothing left, a level or a line is come to.
     """
-    for d, payer in enumerate(account.payers):
-        if payer.free[d] + held[d] <= used[d] and payer.allocated[d] is not None:
-            return None
+    first, second, third = account.payers
+    if (
+        (first.free[0] + held[0] <= used[0] and first.allocated[0] is not None)
+        or (second.free[1] + held[1] <= used[1] and second.allocated[1] is not None)
+        or (third.free[2] + held[2] <= used[2] and third.allocated[2] is not None)
+    ):
+        return None
     ratio = account.ratio(used)
     given_back = (-held[0], -held[1], -held[2])
     if ratio >= ledger.rules.level_near[account.level] or not _is_quiet(ledger, account, used, given_back):

@@ -136,7 +136,7 @@ def as_used(command: c.ReportUsage | c.Settle, priced: pricing.Priced) -> dict[s
         "time_ms": priced.time_ms or 0,
         "cost_nanos": priced.cost_nanos or 0,
         "model": command.model,
-        **priced.counts._asdict(),
+        **({} if priced.counts is pricing.UNKNOWN else priced.counts._asdict()),
         "requests": command.requests,
         "priced_as": priced.priced_as,
         "unpriced": priced.unpriced,

@@ -4,8 +4,9 @@ The steps that take `Balances` are shared with the account read model; those tha
 """
 
 import bisect
+from functools import lru_cache
 
-from tallystick.config.amounts import DIMENSIONS
+from tallystick.config.amounts import DIMENSIONS, Triple
 from tallystick.events import catalog as e
 from tallystick.events.evolve.transfers import delegate, fill_reserve, grant, pay_cover
 from tallystick.events.state.accounts import Account, Balances, Closed
@@ -15,13 +16,19 @@ from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.money import ZERO, less, limited_dimensions, minus, money, only, plus
 
 
+@lru_cache(maxsize=4_096)
+def _shared(amount: Triple) -> Triple:
+    """The same amount, as one object: many accounts are opened with equal ones."""
+    return amount
+
+
 def open_account(balances: Balances, event: e.BudgetAllocated) -> None:
     """An account opens with what it is granted from its sources."""
     parent = balances.root if event.parent is None else balances.accounts[event.parent]
     account = balances.accounts[event.agent] = Account.open(
         event.agent,
         parent,
-        event.amount.triple,
+        _shared(event.amount.triple),
         event.at,
         event.priority,
         event.agent_type,
@@ -113,6 +120,8 @@ def close_account(balances: Balances, event: e.BudgetReleased) -> None:
             consumed = account.consumed(d)
             source.free[d] -= consumed
             source.closed = plus(source.closed, only(d, consumed))
+    # It names itself there, and would stay in memory until it is looked for.
+    account.leased = None
     parent = account.parent
     if parent is None or parent is balances.root:
         return

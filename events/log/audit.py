@@ -87,14 +87,13 @@ class Chain:
     def proved(self, records: Iterable[Record]) -> Iterator[Record]:
         """The records that follow one another."""
         heads: _Heads = {}
-        for record in records:
-            try:
+        try:
+            for record in records:
                 self.digest = link(record, self.digest, self.position + 1, heads)
-            except BrokenChain as error:
-                self.broken = error
-                return
-            self.position = record.position
-            yield record
+                self.position = record.position
+                yield record
+        except BrokenChain as error:
+            self.broken = error
 
 
 class Replay:
@@ -308,7 +307,7 @@ class Verification:
             ledger = self._follower.ledger
             # A snapshot is taken between two commands, never in the middle of one.
             is_there = ledger.position == position
-            self._equal[position] = is_there and snapshot.dump(ledger) == self._snapshots[position]
+            self._equal[position] = is_there and snapshot.dump(ledger) == snapshot.unpacked(self._snapshots[position])
 
     def _check_the_end(self) -> None:
         """An anchor or a snapshot from behind the end shows that there was more."""

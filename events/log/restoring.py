@@ -12,8 +12,8 @@ from tallystick.events.log.codec import GENESIS, decode_event, digest_of
 from tallystick.events.log.store import SNAPSHOTS_KEPT, Record, Store
 from tallystick.events.state.ledger import Ledger
 
-_SEARCHED = 1_000
-"""How far behind a snapshot its hash is looked for: it is written with the next batch."""
+_SEARCHED = 100_000
+"""How far behind a snapshot its hash is looked for: that of a large state is written seconds later, when it is made."""
 
 
 class Opened(NamedTuple):
@@ -23,16 +23,16 @@ class Opened(NamedTuple):
     digest: bytes
 
 
-def open_ledger(store: Store) -> Opened:
-    """The state that a store's log adds up to.
+def open_ledger(store: Store, upto: int | None = None) -> Opened:
+    """The state that a store's log adds up to; with ``upto``, as of that position.
 
     Raises:
         BrokenChain: the records behind the snapshot do not follow one another.
         StoreError: the store could not be read.
     """
     with _no_collecting():
-        ledger, digest = _from_snapshot(store)
-        return Opened(ledger, replay(ledger, digest, store.read(ledger.position)))
+        ledger, digest = _from_snapshot(store, upto)
+        return Opened(ledger, replay(ledger, digest, store.read(ledger.position, upto)))
 
 
 @contextmanager
@@ -63,14 +63,16 @@ def replay(ledger: Ledger, digest: bytes, records: Iterable[Record]) -> bytes:
     return proof.digest
 
 
-def _from_snapshot(store: Store) -> Opened:
-    """The newest snapshot whose hash is in the log, else the beginning."""
+def _from_snapshot(store: Store, upto: int | None) -> Opened:
+    """The newest snapshot whose hash is in the log, and that is of no later state, else the beginning."""
     # Each may be large, and the newest will nearly always do: an older one is fetched only where it does not.
     for place in range(SNAPSHOTS_KEPT):
         found = store.snapshots(place + 1)
         if len(found) <= place:
             break
         position, data = found[place]
+        if upto is not None and position > upto:
+            continue
         record = store.record(position)
         if record is not None and _is_vouched_for(store, position, snapshot.fingerprint(data)):
             ledger = snapshot.load(data)

@@ -6,6 +6,7 @@ deleted, and ``audit verify`` trusts none.
 
 import datetime as dt
 import hashlib
+import zlib
 from collections import deque
 from typing import Any
 
@@ -107,8 +108,23 @@ _decoder = msgspec.json.Decoder(_State)
 
 
 def fingerprint(snapshot: bytes) -> str:
-    """The SHA-256 of a snapshot, as the log records it."""
-    return hashlib.sha256(snapshot).hexdigest()
+    """The SHA-256 of a snapshot, as the log records it: of the state as JSON, packed or not."""
+    return hashlib.sha256(unpacked(snapshot)).hexdigest()
+
+
+def packed(snapshot: bytes) -> bytes:
+    """A snapshot as it is stored: a fraction as large, so that to write it keeps the log for a moment only."""
+    return zlib.compress(snapshot, 1)
+
+
+def unpacked(snapshot: bytes) -> bytes:
+    """The state as JSON, of a snapshot as it is stored, or as stores had it before they were packed."""
+    if snapshot[:1] == b"{":
+        return snapshot
+    try:
+        return zlib.decompress(snapshot)
+    except zlib.error:
+        return snapshot  # it is damaged, as its fingerprint shows
 
 
 def dump(ledger: Ledger) -> bytes:
@@ -177,7 +193,7 @@ def dump(ledger: Ledger) -> bytes:
 def load(snapshot: bytes) -> Ledger | None:
     """The state that a snapshot holds; None where it is of another format or damaged."""
     try:
-        state = _decoder.decode(snapshot)
+        state = _decoder.decode(unpacked(snapshot))
         ids = Ids.load(state.ids, state.id_positions)
     except msgspec.DecodeError:
         return None
@@ -239,7 +255,7 @@ class _Format(msgspec.Struct):
 def is_foreign(snapshot: bytes) -> bool:
     """Whether a snapshot is of another format than the one that is written now."""
     try:
-        return msgspec.json.decode(snapshot, type=_Format).format != FORMAT
+        return msgspec.json.decode(unpacked(snapshot), type=_Format).format != FORMAT
     except msgspec.DecodeError:
         return False
 

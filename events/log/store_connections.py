@@ -10,7 +10,7 @@ from eventsourcing.persistence import ConnectionPoolClosedError, IntegrityError
 from eventsourcing.sqlite import SQLiteConnection, SQLiteConnectionPool, SQLiteCursor, SQLiteDatastore
 
 LOCK_SECONDS: Final = 5
-PAGE_BYTES: Final = 16_384
+PAGE_BYTES: Final = 8_192
 """Of a new file: a row has many records, and would lie on a chain of smaller pages."""
 _LOOK_SECONDS: Final = 0.1
 

@@ -5,10 +5,11 @@ After every commit it covers what the commit touched; at every verification, eve
 
 from collections import Counter
 from collections.abc import Iterable
+from functools import cache
 from itertools import chain
 
 from tallystick.config.amounts import DIMENSIONS, EDGE_NAMES, TOKENS
-from tallystick.events.catalog import Event, HoldPlaced, HoldSettled, UsageCorrected, UsageReported
+from tallystick.events.catalog import Event, UsageCorrected, UsageReported
 from tallystick.events.state import inheritance
 from tallystick.events.state.accounts import Account
 from tallystick.events.state.ledger import Ledger
@@ -47,13 +48,8 @@ def _touched(ledger: Ledger, events: Iterable[Event]) -> set[Account]:
     names: set[str | None] = set()
     root = ledger.root
     for event in events:
-        if type(event) is UsageReported or type(event) is UsageCorrected:
-            names.add(event.agent)
-            names.add(event.charged)
-        elif type(event) is HoldPlaced or type(event) is HoldSettled:
-            names.add(event.agent)
-        else:
-            names.update(getattr(event, field, None) for field in ("agent", "source", "target"))
+        for field in _naming(type(event)):
+            names.add(getattr(event, field))
     touched: set[Account] = set()
     for name in names:
         account = None if name is None else ledger.accounts.get(name)
@@ -66,6 +62,13 @@ def _touched(ledger: Ledger, events: Iterable[Event]) -> set[Account]:
             touched.update((account, *account.payers, *account.parent.payers))
     touched.discard(root)
     return touched
+
+
+@cache
+def _naming(kind: type[Event]) -> tuple[str, ...]:
+    """The fields of a kind of event that name accounts whose balances it may have changed."""
+    fields = ("agent", "charged") if kind in (UsageReported, UsageCorrected) else ("agent", "source", "target")
+    return tuple(field for field in fields if hasattr(kind, field))
 
 
 def _check_account(account: Account) -> None:

@@ -232,7 +232,7 @@ class Known(msgspec.Struct, frozen=True, gc=False):
         """By which power an interval that no past errors shape is to be widened."""
         return self.history.widening.of(self.own, d, self.history.count - (self.own is not None))
 
-    def runs(self) -> Iterable[Run]:
+    def runs(self) -> Sequence[Run]:
         """The last finished runs of this kind, oldest first, also those that were cut short."""
         return () if self.own is None or self.own.ended < RUNS_MIN else self.own.runs
 

@@ -9,6 +9,7 @@ from tallystick.actors.runtime.clock import ManualClock
 from tallystick.actors.runtime.fleet import Fleet
 from tallystick.events import catalog as e
 from tallystick.events.log.codec import decode_event
+from tallystick.events.state.history import RUNS_MIN
 from tests.support.running import OpenFleet
 from tests.support.runs import allocate, run_of, work
 
@@ -66,6 +67,25 @@ def test_growth_learnt_from_earlier_runs_foretells_the_next_better_than_the_aver
     assert low <= found["steps_to_exhaustion"] <= high
     assert found["estimated_total"] == sum(1_000 + 100 * step for step in range(20))
     assert found["projected_overage"] == found["estimated_total"] - 20_000
+
+
+def test_nothing_is_known_of_a_run_with_another_model(fleet: Fleet, clock: ManualClock) -> None:
+    for number in range(4):
+        run_of(fleet, clock, f"run-{number}")
+    allocate(fleet, "ann", 20_000)
+    work(fleet, clock, "ann", [1_000, 1_100, 1_200], model="opus")
+    found = fleet.ask({"type": "Forecast", "agent": "ann"})["ok"]["forecasts"]["tokens"]
+    assert found["estimated_total"] is found["projected_overage"] is found["confidence"] is None
+    low, high = found["interval_80"]["steps_to_exhaustion"]
+    assert low < found["steps_to_exhaustion"] < high
+
+
+def test_a_score_says_how_far_the_interval_was_widened(fleet: Fleet, clock: ManualClock) -> None:
+    allocate(fleet, "ann", 1_000)
+    work(fleet, clock, "ann", [90, 110] * 6)
+    made = [p.widened for event in every(fleet, e.ForecastMade) for p in event.predictions]
+    assert None not in made
+    assert [outcome.widened for event in every(fleet, e.ForecastScored) for outcome in event.forecasts] == made
 
 
 def test_forecasts_that_were_early_for_twenty_agents_are_moved_for_the_next_and_scored_as_they_were(
@@ -199,3 +219,54 @@ def test_an_agent_is_warned_by_the_early_end_of_the_interval_and_again_after_a_s
     fleet.ask({"type": "BorrowFromPool", "agent": "ann", "amount": {"tokens": 1_000}})
     work(fleet, clock, "ann", [60])
     assert len(every(fleet, e.ExhaustionWarned)) == 2
+
+
+def test_a_run_that_begins_and_ends_within_one_batch_teaches_as_any_other(fleet: Fleet) -> None:
+    fleet.ask(
+        [
+            {"type": "AllocateBudget", "agent": "brief", "agent_type": "qa", "budget": {"tokens": 1_000}},
+            {"type": "ReportUsage", "agent": "brief", "usage": {"tokens": 300}, "model": "m"},
+            {"type": "ReportUsage", "agent": "brief", "usage": {"tokens": 400}, "model": "m"},
+            {"type": "ReleaseBudget", "agent": "brief"},
+        ]
+    )
+    fleet.quiesce()
+    (learnt,) = every(fleet, e.RunLearned)
+    assert (learnt.agent, learnt.agent_type, learnt.model, learnt.steps) == ("brief", "qa", "m", 2)
+    assert learnt.consumed.tokens == 700
+    assert not learnt.exhausted
+
+
+def test_reports_of_one_batch_are_scored_step_by_step(fleet: Fleet) -> None:
+    report = {"type": "ReportUsage", "agent": "a", "usage": {"tokens": 100}}
+    fleet.ask({"type": "AllocateBudget", "agent": "a", "budget": {"tokens": 1_000}})
+    fleet.ask([report] * 4)
+    fleet.quiesce()
+    stages = [(one.predictions[0].stage, one.predictions[0].step) for one in every(fleet, e.ForecastMade)]
+    assert stages == [(2, 2), (3, 3), (4, 4)]
+
+
+def in_all(fleet: Fleet, agent: str) -> Any:
+    return fleet.ask({"type": "Forecast", "agent": agent})["ok"]["forecasts"]["tokens"]["estimated_total"]
+
+
+def test_a_final_usage_rests_on_runs_that_still_go_on_as_well(fleet: Fleet, clock: ManualClock) -> None:
+    """Three short runs have ended, and one long one; three more have gone on longer than the short ones."""
+    for number, steps in enumerate((4, 4, 4, 30)):
+        run_of(fleet, clock, f"over-{number}", steps)
+    allocate(fleet, "ann", 1_000_000)
+    work(fleet, clock, "ann", [1_000])
+    short = in_all(fleet, "ann")
+    for number in range(3):
+        allocate(fleet, f"going-{number}", 1_000_000)
+        work(fleet, clock, f"going-{number}", [1_000 + 100 * step for step in range(12)])
+    assert in_all(fleet, "ann") > short
+
+
+def test_a_run_that_has_ended_counts_in_the_next_answer(fleet: Fleet, clock: ManualClock) -> None:
+    allocate(fleet, "ann", 1_000_000)
+    work(fleet, clock, "ann", [1_000])
+    for number in range(RUNS_MIN):
+        assert in_all(fleet, "ann") is None
+        run_of(fleet, clock, f"over-{number}", 4)
+    assert in_all(fleet, "ann") == 4_600

@@ -268,9 +268,9 @@ def test_snapshots_equal_the_replay(run: Run, snapped: Path) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        "state=CAST(replace(CAST(state AS TEXT),'100000','900000') AS BLOB)",
+        "state=CAST(x'7B' || substr(state,2) AS BLOB)",
         "state=x'00'",
-        "state=CAST(substr(CAST(state AS TEXT),1,100) AS BLOB)",
+        "state=substr(state,1,100)",
     ],
 )
 def test_a_tampered_snapshot_changes_nothing_and_is_named(run: Run, snapped: Path, change: str) -> None:

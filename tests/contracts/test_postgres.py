@@ -9,8 +9,15 @@ import pytest
 from tallystick.events.log.postgres_place import place_of
 from tallystick.events.log.store import Fenced, Record, StoreError, WriterPresent, open_store
 from tests.support.postgres import OPENERS, shared
-from tests.support.postgres_logs import as_written, written
+from tests.support.postgres_logs import as_written, ask, written
 from tests.support.store_processes import SECONDS, child, let_go, line_of, records, stdin_of
+
+
+def test_the_server_does_not_spend_time_on_compressing_rows(url: str) -> None:
+    open_store(url, writer=True).close()
+    kind = "SELECT attstorage FROM pg_attribute WHERE attrelid = 'tallystick_events'::regclass AND attname = 'state'"
+    assert ask(url, kind) == [("e",)]
+
 
 # --- one writer ------------------------------------------------------------------------------------------------------
 

@@ -22,7 +22,7 @@ from tallystick.events.log.codec import encode_answer
 from tallystick.events.messages import proposals as p
 from tallystick.events.messages.replies import Refusal
 from tallystick.events.state.ledger import Ledger
-from tests.support.core import START, TESTER, dump, fleet
+from tests.support.core import START, TESTER, dump, fleet, submit
 from tests.support.examples import examples
 from tests.support.strategies import Step, commands
 
@@ -313,13 +313,53 @@ def test_what_is_not_plain_is_left_to_the_general_path(pair: Pair, command: c.Co
     assert pair.quick == 0
 
 
-def test_a_hold_may_come_just_to_the_limit_of_the_day() -> None:
-    for tokens, code in ((99, None), (100, None), (101, "daily_limit_reached")):
+@pytest.mark.parametrize("limit", [{"max_tokens_total": 100}, {"max_cost_usd": 100}])
+def test_a_hold_may_come_just_to_the_limit_of_the_day(limit: dict[str, Any]) -> None:
+    for units, code in ((99, None), (100, None), (101, "daily_limit_reached")):
         pair = Pair()
-        pair.play([(fleet(daily_limits={"max_tokens_total": 100}), 0)])
+        pair.play([(fleet(daily_limits=limit), 0)])
         pair.play([(c.AllocateBudget(agent="ann", budget=Budget(tokens=1_000)), 0)])
-        answer = pair.ask(c.Reserve(agent="ann", estimate=Budget(tokens=tokens)))
+        wanted = Budget(tokens=units) if "max_tokens_total" in limit else Budget(cost_usd=Decimal(units))
+        answer = pair.ask(c.Reserve(agent="ann", estimate=wanted))
         assert getattr(answer, "code", None) == code
+
+
+def test_an_account_that_was_granted_nothing_holds_nothing_that_another_pays() -> None:
+    pair = Pair()
+    pair.play([(fleet(tokens=1_000), 0), (c.AllocateBudget(agent="ann", budget=Budget(tokens=0)), 0)])
+    assert pair.ask(c.Reserve(agent="ann", estimate=Budget(cost_usd=Decimal(1)))).code == "budget_exhausted"
+
+
+def test_an_account_beyond_its_bound_holds_nothing_that_another_pays() -> None:
+    pair = Pair()
+    opened = c.AllocateBudget(agent="ann", budget=Budget(tokens=100), overdraft_max=Budget(tokens=10))
+    pair.play([(fleet(tokens=10**6), 0), (opened, 0)])
+    pair.ask(c.Reserve(agent="ann", estimate=Budget(tokens=95)))
+    pair.ask(c.ReportUsage(agent="ann", usage=Usage(tokens=30)))
+    assert pair.plain.accounts["ann"].overdrawn
+    assert pair.ask(c.Reserve(agent="ann", estimate=Budget(cost_usd=Decimal(1)))).code == "agent_stopped"
+
+
+def test_what_a_settlement_leaves_over_fills_the_reserve_again() -> None:
+    late = {"fleet": {"throttle_at": "1.3", "degrade_at": "1.3", "stop_at": "1.3"}}
+    pair = Pair()
+    pair.play([(fleet(tokens=1_000, emergency_reserve_percent=10, enforcement=late), 0)])
+    pair.play([(c.AllocateBudget(agent="ann", budget=Budget(time_seconds=Decimal(900))), 0)])
+    pair.ask(c.Reserve(agent="ann", estimate=Budget(tokens=500), id="h"))
+    pair.ask(c.ReportUsage(agent="ann", usage=Usage(tokens=450)))
+    assert pair.plain.in_reserve[0] == 50
+    pair.ask(c.Settle(hold="h", usage=Usage(tokens=100)))
+    assert [type(event) for event in pair.events] == [e.HoldSettled, e.CoverRepaid]
+
+
+def test_a_run_that_uses_more_than_its_soft_mark_says_so_once() -> None:
+    pair = Pair()
+    pair.play([(fleet(10_000_000), 0), (submit("t"), 0)])
+    seen: list[type[e.Event]] = []
+    for _ in range(3):
+        pair.ask(c.ReportUsage(agent="t", usage=Usage(tokens=27_000)))
+        seen += map(type, pair.events)
+    assert seen.count(e.TokenBudgetPassed) == 1
 
 
 def test_a_hold_that_outlives_the_memory_of_its_id_keeps_it(pair: Pair) -> None:
@@ -342,6 +382,16 @@ def test_what_presses_on_the_fleet_slows_it_down_from_the_hold_on_that_does() ->
     pair.ask(c.Reserve(agent="ann", estimate=Budget(tokens=990)))
     assert pair.plain.response > 0
     assert pair.quick == 0
+
+
+def test_an_alert_of_the_day_is_given_with_the_report_that_comes_to_it() -> None:
+    pair = Pair()
+    pair.play([(fleet(daily_limits={"max_tokens_total": 100, "alert_at_percent": 80}), 0)])
+    pair.play([(c.AllocateBudget(agent="ann", budget=Budget(tokens=5_000)), 0)])
+    for tokens in (79, 1):
+        pair.ask(c.ReportUsage(agent="ann", usage=Usage(tokens=tokens)))
+    assert pair.quick == 1
+    assert e.AlertRaised in map(type, pair.events)
 
 
 def test_an_alert_of_a_products_day_is_given_with_the_report_that_comes_to_it() -> None:

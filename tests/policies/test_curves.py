@@ -1,60 +1,67 @@
-"""How far runs of a kind go, by those that ended and by those that are under way at one look."""
+"""One look at all open runs says how far the runs of a kind go."""
+
+import pytest
 
 from tallystick.actors.policies.forecasting.curves import Curves
-from tallystick.actors.policies.forecasting.runs import Run
+from tallystick.actors.policies.forecasting.growth_forecast import AVERAGE_RATE, Course
+from tallystick.actors.policies.forecasting.runs import Run, runs_of
 from tallystick.config.amounts import TOKENS, Amounts
 from tallystick.events import catalog as e
-from tallystick.events.state.accounts import Account
 from tallystick.events.state.growth import NO_STEPS, Growth
 from tallystick.events.state.history import History
-from tests.support.core import START
+from tests.support.core import Core, allocate, fleet, use
 
-ENDED = (100, 200, 300)
+ONE_A_STEP = Course(1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, AVERAGE_RATE)
+QA = ("qa", None)
 
 
+def learnt(steps: int, agent_type: str = "qa") -> e.RunLearned:
+    """A run of 10 tokens a step."""
+    return e.RunLearned(
+        agent="over",
+        agent_type=agent_type,
+        steps=steps,
+        consumed=Amounts(10 * steps, 0, 0),
+        elapsed_ms=0,
+        growth=Growth.read(NO_STEPS).numbers(),
+    )
+
+
+def looked(history: History, going: dict[str, int], agent_type: str = "qa") -> tuple[Curves, dict[str, Run]]:
+    """A look while these agents are open, which have made so many steps."""
+    core = Core(fleet(10**6), *(allocate(name, 1_000, agent_type=agent_type) for name in going))
+    for name, steps in going.items():
+        core.given(*[use(name, 10)] * steps)
+    runs = runs_of(core.ledger)
+    return Curves(history, runs), runs
+
+
+@pytest.fixture
 def history() -> History:
-    """Three runs that ended, of one kind."""
-    known = History()
-    for tokens in ENDED:
-        known.fold(
-            e.RunLearned(
-                agent="past",
-                agent_type="qa",
-                model="m",
-                steps=tokens // 10,
-                consumed=Amounts(tokens),
-                elapsed_ms=1_000,
-                growth=Growth.read(NO_STEPS).numbers(),
-            )
-        )
-    return known
+    found = History()
+    for steps in (1, 2, 3, 8):
+        found.fold(learnt(steps))
+    return found
 
 
-def under_way(used: dict[str, int], model: str) -> tuple[dict[str, Account], dict[str, Run]]:
-    """Open accounts that have used so much, each in one step."""
-    accounts, runs = {}, {}
-    for name, tokens in used.items():
-        accounts[name] = Account.open(name, None, (1_000, None, None), START, agent_type="qa")
-        accounts[name].spent[TOKENS] = tokens
-        runs[name] = Run(START)
-        runs[name].step(e.UsageReported(agent=name, tokens=tokens, model=model, at=START))
-    return accounts, runs
+def test_runs_under_way_count_in_what_runs_use_and_in_how_many_steps_they_have(history: History) -> None:
+    alone, _ = looked(history, {})
+    beside, _ = looked(history, {"ann": 4, "bob": 5, "cyd": 6})
+    assert alone.finished(QA)[TOKENS].total(0, 0.5) == 30
+    assert beside.finished(QA)[TOKENS].total(0, 0.5) == 80
+    assert alone.lengths(QA).chance(ONE_A_STEP, 3, 0) == pytest.approx(3 / 4)
+    assert beside.lengths(QA).chance(ONE_A_STEP, 3, 0) == pytest.approx(3 / 7)
 
 
-def test_runs_under_way_say_that_runs_of_their_kind_go_further() -> None:
-    accounts, runs = under_way({"a": 250, "b": 250}, "m")
-    assert Curves(history(), {}, {}).finished(("qa", "m"))[TOKENS].expected(0, 1_000) == 200
-    # Of the three that came beyond 200, one ended at 300: it stands for all three.
-    assert Curves(history(), accounts, runs).finished(("qa", "m"))[TOKENS].expected(0, 1_000) == (100 + 200 + 900) / 5
+def test_runs_of_another_kind_say_nothing(history: History) -> None:
+    beside, _ = looked(history, {"ann": 4, "bob": 5, "cyd": 6}, agent_type="dev")
+    assert beside.finished(QA)[TOKENS].total(0, 0.5) == 30
 
 
-def test_runs_of_another_kind_say_nothing() -> None:
-    accounts, runs = under_way({"a": 250, "b": 250}, "other")
-    assert Curves(history(), accounts, runs).finished(("qa", "m"))[TOKENS].expected(0, 1_000) == 200
-
-
-def test_a_run_that_ended_since_the_look_is_not_counted_twice() -> None:
-    accounts, runs = under_way({"a": 250, "b": 250}, "m")
-    curves = Curves(history(), accounts, runs)
-    runs.clear()
-    assert curves.finished(("qa", "m"))[TOKENS].expected(0, 1_000) == 200
+def test_a_run_that_has_ended_since_the_look_is_counted_once(history: History) -> None:
+    curves, runs = looked(history, {"ann": 4, "bob": 5, "cyd": 6})
+    assert curves.finished(QA)[TOKENS].used == [10, 20, 30, 80]
+    del runs["cyd"]
+    history.fold(learnt(6))
+    assert curves.finished(QA)[TOKENS].used == [10, 20, 30, 60, 80]
+    assert curves.lengths(QA).chance(ONE_A_STEP, 3, 0) == pytest.approx(3 / 7)

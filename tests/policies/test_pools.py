@@ -90,6 +90,27 @@ def test_where_no_time_passed_only_use_tells_how_far_a_run_has_come() -> None:
     assert found.estimate == pytest.approx((100 + 110 + 120) / 3, rel=0.01)
 
 
+def test_a_slow_run_is_young_by_its_use_and_old_by_its_time_and_the_mean_of_both_counts() -> None:
+    slow = Progress(5, 50.0, 9_500.0, ended=False)
+    young, old = 100.0, 120.0
+    assert predicted(Pool((), [slow]), PAST).estimate == pytest.approx((young + old) / 2, rel=0.01)
+
+
+def test_where_both_disagree_the_interval_is_wider_than_either_says() -> None:
+    past = [over(100.0)] * 20 + [over(200.0)] * 20
+    agreed, slow = going(50.0), Progress(5, 50.0, 15_000.0, ended=False)
+    by_use, by_both = pool_rest(Pool((), [agreed] * 100), past), pool_rest(Pool((), [slow] * 100), past)
+    assert by_use is not None
+    assert by_both is not None
+    assert by_both.variance > by_use.variance
+
+
+def test_that_the_mean_is_not_known_well_does_not_average_out_over_many_runs() -> None:
+    few = PAST[:5]
+    found = predicted(Pool((), (), 100_000), few)
+    assert (found.high - found.estimate) / found.estimate == pytest.approx(1.28 * 0.1414 / 5**0.5, rel=0.02)
+
+
 def test_too_few_runs_that_ended_say_nothing() -> None:
     assert pool_rest(Pool([over(100.0)], [going(5.0)] * 9), [over(100.0), going(100.0)]) is None
     assert pool_rest(Pool([over(100.0)], [going(5.0)]), [over(100.0)] * 2) is not None

@@ -6,9 +6,9 @@ import msgspec
 import pytest
 
 from benchmarks.campaign import TRACE, normal, opened, play
-from benchmarks.campaign_levels import Wanted, true_level
+from benchmarks.campaign_levels import Boundless, Wanted, knowing, totals_of, true_level
 from benchmarks.campaign_model import Campaign
-from benchmarks.campaign_resamples import resampled
+from benchmarks.campaign_resamples import finished, resampled
 from benchmarks.data import found
 from tallystick.demo.trace import read_trace
 from tallystick.demo.workload import Workload
@@ -37,6 +37,19 @@ def test_a_resample_is_as_large_as_the_sample_and_the_same_each_time(workload: W
     assert first.runs == again.runs
     assert first.runs != other.runs
     assert len({run.id for run in first.runs}) == len(workload.runs)
+
+
+def test_a_shuffled_resample_begins_runs_at_the_same_moments(workload: Workload) -> None:
+    kept, shuffled = resampled(workload, 1), resampled(workload, 1, shuffled=True)
+    assert [run.starts_ms for run in shuffled.runs] == [run.starts_ms for run in workload.runs]
+    assert [run.steps for run in shuffled.runs] == [run.steps for run in kept.runs]
+
+
+def test_a_level_that_takes_all_runs_for_small_is_none(workload: Workload) -> None:
+    totals = totals_of(workload)
+    small = knowing(dict.fromkeys(totals, 1))
+    assert finished(workload, small) == finished(workload, Boundless)
+    assert finished(workload, small) < finished(workload, knowing(totals))
 
 
 def test_at_the_true_level_what_is_used_is_what_there_is() -> None:

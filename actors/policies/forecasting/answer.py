@@ -13,7 +13,7 @@ from tallystick.events.state.accounts import Account
 def forecast_of(account: Account, forecaster: Forecaster) -> ForecastReply:
     """All that is expected as of the agent's last report; what cannot be known is None."""
     run = forecaster.runs.get(account.id)
-    if run is None or not run.steps:
+    if run is None:
         return ForecastReply(account.id, None, 0, {})
     exhaustions = {exhaustion.dimension: exhaustion for exhaustion in forecaster.exhaustions(account)}
     finished = forecaster.curves().finished((account.agent_type, run.model))

@@ -20,11 +20,13 @@ from tallystick.events import messages as c
 from tallystick.events.catalog.forecasts import Outcome, Prediction, WhyForecast, still_open
 from tallystick.events.messages import proposals as p
 from tallystick.events.state.accounts import Account
-from tallystick.events.state.growth import NO_STEPS, Growth, observed
+from tallystick.events.state.growth import Growth, observed
 from tallystick.events.state.history import History, Known
 from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.money import Money
 
+LOOK_AFTER: Final = 32
+"""So many reports at least lie between two looks at all open runs for answers: these change little by a few steps."""
 STEPS_MIN: Final = 2
 """An agent that has reported less often has shown nothing of how it goes on."""
 _MS = dt.timedelta(milliseconds=1)
@@ -48,6 +50,8 @@ class Forecaster:
         self._ledger = ledger
         self._begun_at = ledger.position
         self._shown = 0
+        self._silent = {name: account for name, account in ledger.accounts.items() if name not in self.runs}
+        """The accounts that have not reported."""
         self._curves: Curves | None = None
         self._steps_since = 0
         """Reports since the last look at all open runs."""
@@ -64,7 +68,8 @@ class Forecaster:
         account = self._ledger.same_account(event.agent, event.position)
         if account is None:
             account = stand_in(event)
-        self.runs[account.id] = Run.of(account)
+        self.runs.pop(account.id, None)
+        self._silent[account.id] = account
 
     def follow(self, agent: str, events: Sequence[Any]) -> tuple[list[tuple[int, c.Command]], Look | None]:
         """Take in what an agent used in a batch, in order: what is to be recorded by position, and looked at.
@@ -72,26 +77,30 @@ class Forecaster:
         Recorded are the scores that are known now, a forecast where another tenth was consumed, and a loop. A hold that
         was spent at its expiry is usage, but no step of the agent.
         """
-        run = self.runs.get(agent)
+        run, steps = self.runs.get(agent), [Step(one.at, _used(one)) for one in events if is_step(one)]
         if run is None:
-            return [], None
+            if not steps or agent not in self._silent:
+                return [], None
+            account = self._silent.pop(agent)
+            # Under the name that the account keeps: every event brings a string of its own.
+            run = self.runs[account.id] = Run.of(account, steps[0].at)
         account = run.account
+        self._steps_since += len(steps)
         if account.parent is None:
             use(account, events)
-        steps = [Step(one.at, (one.tokens, one.time_ms, one.cost_nanos)) for one in events if is_step(one)]
         last, is_due = None, False
-        self._steps_since += len(steps)
         if steps:
             last = next(filter(is_step, reversed(events)))
-            is_due = last.at - (steps[0].at if run.growth == NO_STEPS else run.looked_at) >= _A_SECOND
-        if not is_due and not run.loops(steps) and not _passes(run, events):
+            is_due = last.at - run.looked_at >= _A_SECOND
+        used = _used(events[0]) if len(events) == 1 else _used_by(events)
+        if not is_due and not run.loops(steps) and not _passes(run, used):
             run.take(steps)
             return [], None
         # Something is to be said of a step: they are gone through one by one.
         found: list[tuple[int, c.Command]] = []
         seen, before = account if len(events) == 1 else as_before(account, events), run.growth
         for event in events:
-            used = (event.tokens, event.time_ms, event.cost_nanos)
+            used = _used(event)
             if is_step(event):
                 before = run.growth
                 run.step(Step(event.at, used), account.growth if event is last else observed(before, used))
@@ -144,17 +153,17 @@ class Forecaster:
     def changed_level(self, event: e.LevelChanged) -> None:
         """At black, what an agent was warned of has come; should it go on, the next exhaustion is another one."""
         run = self.runs.get(event.agent)
-        if run is None:
-            return
-        if event.level == "black":
+        if run is not None and event.level == "black":
             run.alerted = False
-        if run.account.parent is None:
-            run.account.level = e.LEVELS.index(event.level)
+        account = self._silent.get(event.agent) if run is None else run.account
+        if account is not None and account.parent is None:
+            account.level = e.LEVELS.index(event.level)
 
     def released(self, event: e.BudgetReleased) -> list[c.Command]:
         """A run is over: what it taught."""
+        self._silent.pop(event.agent, None)
         run = self.runs.pop(event.agent, None)
-        if run is None or run.growth == NO_STEPS:
+        if run is None:
             return []
         account, growth = run.account, Growth.read(run.growth)
         command = p.RecordRun(
@@ -183,16 +192,16 @@ class Forecaster:
 
     def known(self, account: Account, run: Run | None) -> Known:
         """What earlier runs taught of an agent's."""
-        if run is None or run.growth == NO_STEPS:
+        if run is None:
             return self.history.expected(account.agent_type)
         return self.history.known(account.agent_type, run.model)
 
     def curves(self) -> Curves:
-        """How far runs go, as of the last look at all open ones, or as of now where each has reported about once since.
+        """How far runs go: as of the last look at all open ones, while fewer reports came since than there are runs.
 
-        So a report pays for the look at one run, however many there are.
+        So a report pays for the look at one run, however many there are. What ended since is counted.
         """
-        if self._curves is None or self._steps_since >= len(self.runs):
+        if self._curves is None or self._steps_since >= max(LOOK_AFTER, len(self.runs)):
             return self.curves_now()
         return self._curves
 
@@ -281,9 +290,19 @@ _BLACK: Final = len(e.LEVELS) - 1
 
 def own_use(account: Account, d: int) -> tuple[int, int]:
     """What an agent used itself of a limited dimension, and at which usage of its own the budget is used up."""
-    closed = account.closed[d]
     allocated = account.allocated[d] or 0
-    return account.consumed(d) - closed, allocated + account.given_back[d] - account.delegated[d] - closed
+    return account.spent[d], allocated + account.given_back[d] - account.delegated[d] - account.closed[d]
+
+
+def _used(event: Any) -> Money:
+    return (event.tokens, event.time_ms, event.cost_nanos)
+
+
+def _used_by(events: Iterable[Any]) -> Money:
+    tokens = time_ms = cost_nanos = 0
+    for event in events:
+        tokens, time_ms, cost_nanos = tokens + event.tokens, time_ms + event.time_ms, cost_nanos + event.cost_nanos
+    return (tokens, time_ms, cost_nanos)
 
 
 def _passes_tenth(before: int, own: int, mark: int) -> bool:
@@ -291,15 +310,14 @@ def _passes_tenth(before: int, own: int, mark: int) -> bool:
     return own < mark and stage_of(own, mark) > stage_of(before, mark)
 
 
-def _passes(run: Run, events: Sequence[Any]) -> bool:
-    """Whether some usage passed a tenth of a budget, or what was forecast."""
-    account, name_of = run.account, ("tokens", "time_ms", "cost_nanos")
+def _passes(run: Run, used: Money) -> bool:
+    """Whether the latest usage passed a tenth of a budget, or what was forecast."""
+    account = run.account
     for d in account.dims:
-        used = sum(getattr(event, name_of[d]) for event in events)
-        if used:
+        if used[d]:
             own, mark = own_use(account, d)
-            before = own - used
-            if before < mark and stage_of(own, mark) > stage_of(before, mark):
+            before = own - used[d]
+            if before < mark and own * 10 // mark != before * 10 // mark:
                 return True
             if run.forecasts and any(one.mark <= own and one.dimension == EDGE_NAMES[d] for one in run.forecasts):
                 return True

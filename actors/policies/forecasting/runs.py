@@ -34,7 +34,7 @@ class Step(NamedTuple):
 
 
 class Run(msgspec.Struct, eq=False, gc=False):
-    """One open agent's steps so far; a step is a report of usage. Every open account has one, so it is small."""
+    """One open agent's steps so far; a step is a report of usage. Every agent that reports has one, so it is small."""
 
     account: Account
     """The ledger's own. When it is closed, it stays as it was then."""
@@ -57,16 +57,17 @@ class Run(msgspec.Struct, eq=False, gc=False):
     """The `Streak` of the last steps, without an object of its own."""
 
     @classmethod
-    def of(cls, account: Account) -> "Run":
-        """The run as the ledger remembers it."""
-        at = account.last_report_at or account.opened_at
+    def of(cls, account: Account, first_at: dt.datetime | None = None) -> "Run":
+        """The run as the ledger remembers it; ``first_at``: of its first step, which has come just now."""
+        at = first_at or account.last_report_at or account.opened_at
+        if first_at is not None:
+            return cls(account, NO_STEPS, at, at, at)
         began_with = Growth.read(account.growth).steps
         return cls(account, account.growth, at, at, at, began_with, account.forecasts, account.warned)
 
     def step(self, step: "Step", growth: bytes) -> None:
         """Take in a report, after which usage grows by ``growth``."""
         if self.growth == NO_STEPS:
-            self.began_at = self.looked_at = step.at
             self.began_with = 1.0
         self.last_at = step.at
         self.growth = growth
@@ -77,14 +78,11 @@ class Run(msgspec.Struct, eq=False, gc=False):
         if not steps:
             return
         if self.growth == NO_STEPS:
-            self.began_at = self.looked_at = steps[0].at
             self.began_with = 1.0
         self.last_at = steps[-1].at
         self.growth = self.account.growth
-        streak = self.streak
         for step in steps:
-            streak = streak.after(step.used)
-        self.streak_amount, self.streak_steps = streak
+            self.streak_amount, self.streak_steps = self.streak.after(step.used)
 
     def loops(self, steps: Sequence["Step"]) -> bool:
         """Whether some steps made a streak as long as a loop."""
@@ -120,12 +118,12 @@ class Run(msgspec.Struct, eq=False, gc=False):
 
 def is_step(event: Any) -> bool:
     """Whether usage is a report of the agent's, as the growth of its account counts them."""
-    return not isinstance(event, e.HoldSpent)
+    return type(event) is not e.HoldSpent
 
 
 def runs_of(ledger: Ledger) -> dict[str, Run]:
-    """The runs of all open agents."""
-    return {name: Run.of(account) for name, account in ledger.accounts.items()}
+    """The runs of all open agents that have reported."""
+    return {name: Run.of(account) for name, account in ledger.accounts.items() if account.growth != NO_STEPS}
 
 
 # --- accounts as they were within a batch -----------------------------------------------------------------------------

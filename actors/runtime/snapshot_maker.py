@@ -1,0 +1,111 @@
+"""Makes snapshots of a large state in a process of its own, from the log: the manager goes on meanwhile.
+
+The process begins at the newest snapshot, follows the log up to the position that is wanted, and hands the state over.
+So what it makes is what a replay makes; the manager keeps it and records its hash, later than at its position. Where
+anything fails on the way, the older snapshot stays.
+"""
+
+import logging
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from typing import IO, Self
+
+import structlog
+
+from tallystick.actors.keeping import Made, made_of
+from tallystick.actors.manager import Manager
+from tallystick.events.log.restoring import open_ledger
+from tallystick.events.log.store import open_store
+from tallystick.events.log.store_contract import StoreError
+from tallystick.events.log.store_place import file_of, is_postgres
+from tallystick.events.state.ledger import Ledger
+
+LARGE = 1_000
+"""Open accounts and holds of a state that takes longer to write down than others should wait: about 5 ms."""
+
+log = structlog.wrap_logger(logging.getLogger("tallystick.manager"))
+
+
+class SnapshotMaker:
+    """Has snapshots made of the log at ``url``, one at a time, and hands each to ``done`` on a thread of its own."""
+
+    def __init__(self, url: str, done: Callable[[Made], None]) -> None:
+        self._url, self._done = url, done
+        self._process: subprocess.Popen[bytes] | None = None
+        self._thread: threading.Thread | None = None
+        self._fails = not is_postgres(url) and file_of(url) is None  # no other process sees what is in memory
+
+    @classmethod
+    def of(cls, manager: Manager, url: str, done: Callable[[Made], None]) -> Self:
+        """One that a manager asks when a snapshot is due."""
+        maker = cls(url, done)
+        manager.is_made_elsewhere = maker.begin
+        return maker
+
+    def begin(self, ledger: Ledger) -> bool:
+        """Begin a snapshot of a state that is written; false where it is better made at once.
+
+        It is where the state is small, or where no process could make one. While one is made, none is begun.
+        """
+        if self._fails or len(ledger.accounts) + len(ledger.holds) < LARGE:
+            return False
+        if self._thread is None or not self._thread.is_alive():
+            self._thread = threading.Thread(target=self._make, args=(ledger.position,), name="snapshot", daemon=True)
+            self._thread.start()
+        return True
+
+    def stop(self) -> None:
+        """Give up what is being made."""
+        process, thread = self._process, self._thread
+        if process is not None:
+            process.kill()
+        if thread is not None:
+            thread.join()
+
+    def _make(self, position: int) -> None:
+        command = [sys.executable, "-m", __name__, self._url, str(position)]
+        try:
+            # What is run is this program.
+            self._process = subprocess.Popen(  # noqa: S603
+                command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            )
+            said, _ = self._process.communicate()
+        except OSError as error:
+            self._fail(position, str(error))
+            return
+        if self._process.returncode < 0:
+            return  # it was stopped
+        sha256, _, data = said.partition(b"\n")
+        if self._process.returncode:
+            self._fail(position, f"the process that made it ended with {self._process.returncode}")
+        else:
+            self._done(Made(position, sha256.decode(), data))
+
+    def _fail(self, position: int, reason: str) -> None:
+        self._fails = True
+        log.warning("snapshot_not_kept", position=position, reason=reason)
+
+
+def make(url: str, position: int, out: IO[bytes]) -> None:
+    """Write a snapshot of the state at a position: a line with its SHA-256, and its bytes as they are stored.
+
+    Raises:
+        BrokenChain: the log was tampered with.
+        StoreError: the log could not be read.
+    """
+    store = open_store(url)
+    try:
+        ledger = open_ledger(store, position).ledger
+    finally:
+        store.close()
+    if ledger.position != position:
+        raise StoreError(f"the log ends at {ledger.position}, before {position}")
+    made = made_of(ledger)
+    out.write(made.sha256.encode() + b"\n" + made.data)
+    out.flush()
+
+
+if __name__ == "__main__":
+    make(sys.argv[1], int(sys.argv[2]), sys.stdout.buffer)

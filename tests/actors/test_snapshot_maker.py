@@ -1,0 +1,101 @@
+"""A snapshot of a large state is made by another process, from the log, while the fleet goes on."""
+
+import io
+import threading
+from pathlib import Path
+
+import pytest
+
+import tallystick.actors.manager as manager_module
+from tallystick.actors.keeping import Made
+from tallystick.actors.runtime import snapshot_maker
+from tallystick.actors.runtime.fleet import Fleet
+from tallystick.actors.runtime.snapshot_maker import SnapshotMaker, make
+from tallystick.events.log import snapshot
+from tallystick.events.log.restoring import open_ledger
+from tallystick.events.log.store import StoreError, open_store
+from tallystick.events.state.ledger import Ledger
+from tests.support.running import QUIET
+from tests.support.stores import SECONDS
+
+AGENTS = 30
+
+
+@pytest.fixture
+def url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setattr(snapshot_maker, "LARGE", AGENTS)
+    monkeypatch.setattr(manager_module, "SNAPSHOT_EVERY", 50)
+    return f"sqlite:///{tmp_path}/fleet.db"
+
+
+def open_agents(fleet: Fleet) -> None:
+    for number in range(AGENTS):
+        assert "ok" in fleet.ask({"type": "AllocateBudget", "agent": f"a{number}", "budget": {"tokens": 1_000}})
+
+
+def report(fleet: Fleet) -> None:
+    assert "ok" in fleet.ask({"type": "ReportUsage", "agent": "a1", "usage": {"tokens": 1}})
+
+
+def test_the_fleet_goes_on_while_it_is_made_and_records_its_hash_when_it_is_there(url: str) -> None:
+    with Fleet.open(url, QUIET) as fleet:
+        open_agents(fleet)
+        went_on = 0
+        while not fleet.store.snapshots():
+            report(fleet)
+            went_on += 1
+        fleet.quiesce()
+    store = open_store(url)
+    (position, data), *_ = store.snapshots()
+    recorded = [record.position for record in store.read() if record.name == "snapshot-recorded.v1"]
+    assert 50 <= position < recorded[0] - 1, "messages were taken in between"
+    assert went_on > 20
+    state = open_ledger(store, position).ledger
+    assert (state.position, snapshot.dump(state)) == (position, snapshot.unpacked(data))
+    store.close()
+
+
+def test_what_it_makes_is_the_state_at_that_position_and_not_behind_it(url: str) -> None:
+    with Fleet.open(url, QUIET) as fleet:
+        open_agents(fleet)
+        position, expected = fleet.position, snapshot.dump(fleet._manager.ledger)
+        report(fleet)
+    out = io.BytesIO()
+    make(url, position, out)
+    sha256, _, data = out.getvalue().partition(b"\n")
+    assert snapshot.unpacked(data) == expected
+    assert sha256.decode() == snapshot.fingerprint(data)
+    with pytest.raises(StoreError, match="ends at"):
+        make(url, 1_000_000, io.BytesIO())
+
+
+def large_state() -> Ledger:
+    ledger = Ledger()
+    ledger.accounts = {str(n): ledger.root for n in range(AGENTS)}
+    return ledger
+
+
+def test_a_small_state_and_one_in_memory_are_for_the_managers_own_turn(url: str) -> None:
+    assert not SnapshotMaker(url, lambda made: None).begin(Ledger())
+    assert not SnapshotMaker("memory:", lambda made: None).begin(large_state())
+
+
+def test_where_no_process_can_make_one_the_manager_does_from_then_on(url: str) -> None:
+    made = list[Made]()
+    maker = SnapshotMaker(url, made.append)  # there is no such log
+    assert maker.begin(large_state())
+    assert maker._thread is not None
+    maker._thread.join(SECONDS)
+    assert not maker.begin(large_state())
+    assert made == []
+
+
+def test_a_fleet_that_is_closed_gives_up_what_is_being_made(url: str) -> None:
+    with Fleet.open(url, QUIET) as fleet:
+        open_agents(fleet)
+        for _ in range(25):
+            report(fleet)
+    assert "snapshot" not in {thread.name for thread in threading.enumerate()}
+    store = open_store(url)
+    assert open_ledger(store).ledger.accounts.keys() >= {"a0", "a1"}
+    store.close()
