@@ -21,8 +21,6 @@ from tallystick.events.log.postgres_tables import BROKEN, EVENTS, Connection
 from tallystick.events.log.store_contract import StoreError
 from tallystick.events.log.store_segments import Row
 
-LEADERS: Final = 2
-"""So many write at the same time: while one waits for the disk, the other sends."""
 RETRIED: Final = (errors.SerializationFailure, errors.DeadlockDetected)
 _LARGE: Final = 256 * 1024
 """Bytes of a batch that keeps no other waiting: it is written by itself."""
@@ -62,7 +60,12 @@ class Together:
         self._writing = writing
         self._changing = threading.Lock()
         self._waiting: list[_Batch] = []
-        self._leaders = 0
+        self._is_led = False
+
+    @property
+    def waiting(self) -> int:
+        """How many wait while others write."""
+        return len(self._waiting)
 
     def write(self, lease: Lease, named: str, batch: Batch) -> bool:
         """Write a batch, together with those of others that wait; whether it is written. If not, nothing of it is.
@@ -74,11 +77,10 @@ class Together:
             return False
         mine = _Batch(lease, named, batch)
         with self._changing:
-            if self._leaders < LEADERS:
-                self._leaders += 1
-                mine.led = [mine]
-            else:
+            if self._is_led:
                 self._waiting.append(mine)
+            else:
+                self._is_led, mine.led = True, [mine]
         if mine.led is None:
             mine.turn.acquire()
         if mine.led is not None:
@@ -94,10 +96,9 @@ class Together:
         finally:
             with self._changing:
                 waiting, self._waiting = self._waiting, []
+                self._is_led = bool(waiting)
                 if waiting:
                     waiting[0].led = waiting
-                else:
-                    self._leaders -= 1
             for one in (*led, *waiting[:1]):
                 if one is not mine:
                     one.turn.release()
