@@ -1,8 +1,9 @@
 """Batches of several fleets of this process, written to PostgreSQL by one statement: one transaction and one sync.
 
-Whoever comes while others write waits with those who come then, and one of them writes for all, as in a group commit
-within one log. Each fleet's place is checked in the statement for itself. A fleet whose place is not its own, or is
-just being taken, is left out, and finds out by itself; so does each where the statement was refused as a whole.
+A fleet that comes while another one writes waits with those that come then, and one of them writes for all, as in a
+group commit within one log. Each fleet's place is checked in the statement for itself. A fleet whose place is not its
+own, or is just being taken, is left out, and finds out by itself; so does each where the statement was refused as a
+whole.
 """
 
 import threading
