@@ -82,10 +82,11 @@ class Intake:
 
     def leave(self, pending: Pending | LoopPending) -> None:
         """The caller does not wait for the answer any more: what only it waited for is not granted to it later."""
-        if pending.envelope is not None and self._ref is not None:
-            pending.envelope.gone = True
+        envelope = pending.envelope  # once: with the answer, it is let go of
+        if envelope is not None and self._ref is not None:
+            envelope.gone = True
             with contextlib.suppress(pykka.ActorDeadError):
-                self._ref.tell(CallerGone(pending.envelope))
+                self._ref.tell(CallerGone(envelope))
 
     def turn_away(self, why: str) -> None:
         """Answer all who wait that the store is away. What is about to be written may come to be done."""

@@ -20,7 +20,8 @@ class Pending:
 
     ``malformed`` are answers that were given before the command queue, by the place of their message; ``many`` says
     that a list of messages was sent, and that a list of replies is due. ``waits_seconds`` is how long the messages
-    themselves ask to wait for their answers.
+    themselves ask to wait for their answers. ``envelope`` is let go of with the answers: in a circle of two, both would
+    stay until the next collection, and for ever where `gc.freeze` comes before it.
     """
 
     __slots__ = ("_answers", "_lock", "envelope", "malformed", "many", "waits_seconds")
@@ -38,7 +39,7 @@ class Pending:
     def set(self, answers: Sequence[bytes]) -> None:
         """Give the answers; only the first time counts."""
         if self._answers is None:
-            self._answers = answers
+            self._answers, self.envelope = answers, None
             self._lock.release()
 
     def result(self, timeout: float = ANSWER_SECONDS) -> Any:
@@ -70,6 +71,7 @@ class LoopPending:
 
     def set(self, answers: Sequence[bytes]) -> None:
         """Give the answers; called in the loop's own thread."""
+        self.envelope = None
         if not self._future.done():
             self._future.set_result(answers)
 

@@ -27,6 +27,7 @@ from tallystick.events.log.postgres_appending import (
 from tallystick.events.log.postgres_database import give_back, shared
 from tallystick.events.log.postgres_following import PostgresSubscription
 from tallystick.events.log.postgres_lease import LEASE_SECONDS, Lease, take_lease
+from tallystick.events.log.postgres_log_view import make_log_view
 from tallystick.events.log.postgres_place import place_of
 from tallystick.events.log.postgres_sources import PostgresSources
 from tallystick.events.log.postgres_tables import (
@@ -76,6 +77,7 @@ class PostgresStore:
             if writer:
                 with self._database.writing() as connection:
                     create_tables(connection, self.named)
+                    make_log_view(connection)
                 self._lease = take_lease(self._place, LEASE_SECONDS, self._database.writing)
                 self._database.renewals.add(self._lease)
             else:

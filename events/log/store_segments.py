@@ -100,16 +100,18 @@ def rows_of(records: Sequence[Record]) -> list[Row]:
 
 
 def _rows(records: Sequence[Record]) -> Iterator[Row]:
-    if len(records) > 1 and sum(len(record.data) for record in records) > BYTES_MAX:
-        half = len(records) // 2
-        yield from _rows(records[:half])
-        yield from _rows(records[half:])
-        return
-    row = _segment(records)
-    if row is None:
-        yield from (Row(*record) for record in records)
-    else:
-        yield row
+    left = [records]
+    while left:
+        part = left.pop()
+        if len(part) > 1 and sum(len(record.data) for record in part) > BYTES_MAX:
+            half = len(part) // 2
+            left += (part[half:], part[:half])
+            continue
+        row = _segment(part)
+        if row is None:
+            yield from (Row(*record) for record in part)
+        else:
+            yield row
 
 
 def _segment(records: Sequence[Record]) -> Row | None:

@@ -9,6 +9,7 @@ from contextlib import closing
 import psycopg
 
 from tallystick.audit.objects import OddObject
+from tallystick.events.log.postgres_log_view import LOG
 from tallystick.events.log.postgres_place import place_of
 from tallystick.events.log.postgres_tables import Connection, connect
 from tallystick.projections.store.view_postgres_tables import SHOWN
@@ -29,19 +30,20 @@ def odd_objects_of_database(url: str) -> Iterator[OddObject]:
         with closing(connect(place)) as connection:
             for kind, name, table in connection.execute(_ADDED).fetchall():
                 yield OddObject(f"the {kind} {name} on {table} in {place.named} is none of tallystick's")
-            found = _redefined(connection)
-            if found is not None:
-                text = "is defined otherwise than tallystick defines it"
-                yield OddObject(f"the view tallystick_shown in {place.named} {text}: {found}")
+            for view, ours in (("tallystick_shown", SHOWN), ("tallystick_log", LOG)):
+                found = _redefined(connection, view, ours)
+                if found is not None:
+                    text = "is defined otherwise than tallystick defines it"
+                    yield OddObject(f"the view {view} in {place.named} {text}: {found}")
     except psycopg.Error:
         return  # who may not look there, or make a view to compare with, cannot say
 
 
-def _redefined(connection: Connection) -> str | None:
-    """The definition of the view that other programs read, on one line; None where it is ours, or not there."""
-    found = connection.execute("SELECT pg_get_viewdef(to_regclass('tallystick_shown'))").fetchone()
+def _redefined(connection: Connection, view: str, ours: str) -> str | None:
+    """The definition of a view that other programs read, on one line; None where it is ours, or not there."""
+    found = connection.execute("SELECT pg_get_viewdef(to_regclass(%s))", (view,)).fetchone()
     if found is None or found[0] is None:
         return None
-    connection.execute(f"CREATE TEMPORARY VIEW tallystick_ours AS {SHOWN}")  # it ends with the connection
-    ours = connection.execute("SELECT pg_get_viewdef('tallystick_ours'::regclass)").fetchone()
-    return None if found == ours else " ".join(found[0].split())
+    connection.execute(f"CREATE TEMPORARY VIEW our_{view} AS {ours}".encode())  # it ends with the connection
+    made = connection.execute("SELECT pg_get_viewdef(to_regclass(%s))", (f"our_{view}",)).fetchone()
+    return None if found == made else " ".join(found[0].split())

@@ -213,15 +213,15 @@ def test_a_changed_log_is_not_accounted_for(tmp_path: Path) -> None:
             "SELECT name FROM sqlite_master WHERE sql LIKE '%originator_version%state%'"
         ).fetchone()
         changed = connection.execute(
-            f"UPDATE {table} SET state = CAST(replace(CAST(state AS TEXT), '\"tokens\":300', '\"tokens\":200') AS BLOB)"
-            " WHERE topic = 'usage-reported.v1'"
+            f"UPDATE {table} SET state = CAST(replace(CAST(state AS TEXT), '300,', '200,') AS BLOB)"
+            " WHERE instr(CAST(state AS TEXT), '300,')"
         )
         assert changed.rowcount
     store = open_store(f"sqlite:///{path}")
     problem = prove(store, summary.proof.reported).problem
     store.close()
     assert problem is not None
-    assert "the digest does not match" in problem
+    assert "the digest at the end does not match the records" in problem
 
 
 def test_a_report_that_is_missing_from_the_log_is_not_accounted_for(tmp_path: Path) -> None:
