@@ -176,11 +176,16 @@ def test_a_trigger_and_a_view_that_shows_something_else_are_found_by_verify(run:
             "CREATE OR REPLACE VIEW tallystick_shown AS SELECT fleet, view, version, id, live, '{}'::json AS row"
             " FROM tallystick_views JOIN tallystick_view_rows USING (copy) WHERE side = 'live'"
         )
+        connection.execute(
+            "CREATE OR REPLACE VIEW tallystick_log AS SELECT originator_id AS fleet, originator_version AS position,"
+            " topic AS type, '{}'::json AS record FROM tallystick_events"
+        )
     result = run("audit", "verify", "--store", url)
     assert result.exit_code == 1
     for said in ("the trigger sly on tallystick_events", "the rule slow on tallystick_writers"):
         assert said in result.stdout
-    assert "the view tallystick_shown" in result.stdout
+    for view in ("tallystick_shown", "tallystick_log"):
+        assert f"the view {view}" in result.stdout
     with psycopg.connect(place_of(url).database) as connection:
         connection.execute("DROP VIEW tallystick_shown")
         connection.execute("UPDATE tallystick_view_rows SET row = '{\"agent\": \"a\"}' WHERE id = 'a'")

@@ -19,6 +19,31 @@ def test_the_server_does_not_spend_time_on_compressing_rows(url: str) -> None:
     assert ask(url, kind) == [("e",)]
 
 
+def test_a_view_shows_each_record_in_old_rows_and_in_new_ones(url: str) -> None:
+    store = open_store(url, writer=True)
+    (first,) = records(1, 1)
+    ask(url, "INSERT INTO tallystick_events VALUES (%s, %s, %s, %s)", place_of(url).fleet, *first)
+    store.append(records(2, 12))
+    store.close()
+    shown = "SELECT position, type, record->>'text' FROM tallystick_log WHERE fleet = %s ORDER BY 1"
+    expected = [(record.position, record.name, "é\n") for record in records(1, 12)]
+    assert ask(url, shown, place_of(url).fleet) == expected
+
+
+def test_a_user_who_may_make_no_view_writes_all_the_same(url: str) -> None:
+    open_store(url, writer=True).close()
+    ask(url, "DROP VIEW tallystick_log")
+    role = f"plain_{place_of(url).fleet.replace('-', '_')}"
+    ask(url, f"CREATE ROLE {role} LOGIN")
+    ask(url, f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role}")
+    store = open_store(f"{url}&user={role}", writer=True)
+    store.append(records(1, 1))
+    store.close()
+    assert ask(url, "SELECT to_regclass('tallystick_log')") == [(None,)]
+    open_store(url, writer=True).close()
+    assert ask(url, "SELECT to_regclass('tallystick_log')") != [(None,)]
+
+
 # --- one writer ------------------------------------------------------------------------------------------------------
 
 _HOLDS = """

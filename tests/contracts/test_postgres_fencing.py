@@ -118,7 +118,7 @@ def test_many_fleets_of_a_process_share_few_connections_and_all_their_leases_are
 
 def test_a_table_that_was_dropped_is_said_in_one_line(database: str) -> None:
     store = open_store(database, writer=True)
-    ask(database, "DROP TABLE tallystick_events")
+    ask(database, "DROP TABLE tallystick_events CASCADE")
     with pytest.raises(StoreError, match=r"could not be written: relation .*tallystick_events.* does not exist$"):
         store.append(records(1, 1))
     store.close()
