@@ -173,7 +173,7 @@ def test_a_row_that_is_said_to_be_one_record_is_named(run: Run, rows: dict[int, 
 
 
 def test_no_record_of_a_broken_row_is_shown_and_those_before_it_are(run: Run, rows: dict[int, Row]) -> None:
-    put(rows[1].position, rows[1]._replace(state=rows[1].state.replace(b"a15", b"x15")))
+    put(rows[1].position, rows[1]._replace(state=rows[1].state.replace(b'a15",', b'x15",')))
     shown = run("events", "--since", "1")
     assert shown.exit_code == 1
     assert f"positions {rows[0].position + 1} to {rows[1].position}" in shown.stderr

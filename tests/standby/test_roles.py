@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from tallystick import Fleet
 from tallystick.cli.main import main
 from tallystick.cli.serve import Files, _opened
-from tallystick.events.log import store_postgres
+from tallystick.events.log import postgres_together
 from tallystick.events.log.postgres_appending import write
 from tallystick.events.log.postgres_servers import Servers
 from tallystick.events.log.restoring import Opened, open_ledger
@@ -166,7 +166,7 @@ def test_the_position_of_a_writer_is_what_is_stored_and_not_what_was_only_decide
         assert away.wait(60)
         write(*args)
 
-    monkeypatch.setattr(store_postgres, "write", waits)
+    monkeypatch.setattr(postgres_together, "write", waits)
     asking = threading.Thread(target=writer.ask, args=("/v1/report-usage", {"agent": "a", "usage": {"tokens": 1}}))
     asking.start()
     assert begun.wait(60)
