@@ -22,6 +22,8 @@ TOTAL = {"tokens": 10_000, "time_seconds": 500, "cost_usd": "20.000000007"}
 AT_HAND = {"tokens": 400, "time_seconds": 20, "cost_usd": "0.750000003"}
 """A hundred children ask for four times what there is."""
 _FREE = {"emergency_reserve_percent": 0, "circuit_breaker": {"trip_conditions": []}}
+_ROUNDS_MIN, _ROUNDS_MAX = 8, 60
+"""Of exchanges at the end. Where a parent that lacks budget opens accounts late, what is below it comes later still."""
 
 
 class Sent(NamedTuple):
@@ -229,11 +231,23 @@ class World:
         """What is on its way arrives, nothing is lost any more, and children exchange until nothing is under way."""
         while self.network:
             self.arrive(self.network.pop(self.random.randrange(len(self.network))))
-        for _ in range(8):
+        for rounds in range(_ROUNDS_MAX):
+            if rounds >= _ROUNDS_MIN and self._all_is_booked():
+                return
             # From the leaves up: what a child reports is its parent's own use.
             for n in reversed(range(len(self.nodes))):
                 self._resume(self.nodes[n])
                 self._exchange_once(n)
+
+    def _all_is_booked(self) -> bool:
+        """Whether each child has an account at its parent that has used what the child has."""
+        accounts = [
+            parent.ledger.accounts.get(node.name) for node, parent in zip(self.nodes, self.parents, strict=True)
+        ]
+        return all(
+            account is not None and all(account.consumed(d) == node.ledger.spent[d] for d in DIMENSIONS)
+            for node, account in zip(self.nodes, accounts, strict=True)
+        )
 
     def _resume(self, node: Node) -> None:
         parent = self.parents[self.nodes.index(node)]
