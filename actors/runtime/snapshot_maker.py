@@ -6,11 +6,12 @@ anything fails on the way, the older snapshot stays.
 """
 
 import logging
+import os
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from typing import IO, Self
+from typing import IO, Final, Self
 
 import structlog
 
@@ -24,6 +25,8 @@ from tallystick.events.state.ledger import Ledger
 
 LARGE = 1_000
 """Open accounts and holds of a state that takes longer to write down than others should wait: about 5 ms."""
+STORE: Final = "TALLYSTICK_STORE"
+"""In the environment of the process, the URL of the log."""
 
 log = structlog.wrap_logger(logging.getLogger("tallystick.manager"))
 
@@ -35,7 +38,10 @@ class SnapshotMaker:
         self._url, self._done = url, done
         self._process: subprocess.Popen[bytes] | None = None
         self._thread: threading.Thread | None = None
-        self._fails = not is_postgres(url) and file_of(url) is None  # no other process sees what is in memory
+        self._is_in_memory = not is_postgres(url) and file_of(url) is None  # no other process sees it
+        self._failed = False
+        """The last one was not made."""
+        self._is_stopped = False
 
     @classmethod
     def of(cls, manager: Manager, url: str, done: Callable[[Made], None]) -> Self:
@@ -47,9 +53,13 @@ class SnapshotMaker:
     def begin(self, ledger: Ledger) -> bool:
         """Begin a snapshot of a state that is written; false where it is better made at once.
 
-        It is where the state is small, or where no process could make one. While one is made, none is begun.
+        It is where the state is small, or where a process could not make the last one: the next is tried again. While
+        one is made, none is begun.
         """
-        if self._fails or len(ledger.accounts) + len(ledger.holds) < LARGE:
+        if self._failed:
+            self._failed = False
+            return False
+        if self._is_in_memory or len(ledger.accounts) + len(ledger.holds) < LARGE:
             return False
         if self._thread is None or not self._thread.is_alive():
             self._thread = threading.Thread(target=self._make, args=(ledger.position,), name="snapshot", daemon=True)
@@ -58,6 +68,7 @@ class SnapshotMaker:
 
     def stop(self) -> None:
         """Give up what is being made."""
+        self._is_stopped = True
         process, thread = self._process, self._thread
         if process is not None:
             process.kill()
@@ -65,13 +76,17 @@ class SnapshotMaker:
             thread.join()
 
     def _make(self, position: int) -> None:
-        command = [sys.executable, "-m", __name__, self._url, str(position)]
         try:
-            # What is run is this program.
-            self._process = subprocess.Popen(  # noqa: S603
-                command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            self._process = subprocess.Popen(  # noqa: S603 - our own program
+                [sys.executable, "-m", __name__, str(position)],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                # Not an argument, which every user of the machine can read: a URL may have a password.
+                env={**os.environ, STORE: self._url},
             )
-            said, _ = self._process.communicate()
+            if self._is_stopped:
+                self._process.kill()  # it was stopped before there was a process
+            said, why = self._process.communicate()
         except OSError as error:
             self._fail(position, str(error))
             return
@@ -79,12 +94,13 @@ class SnapshotMaker:
             return  # it was stopped
         sha256, _, data = said.partition(b"\n")
         if self._process.returncode:
-            self._fail(position, f"the process that made it ended with {self._process.returncode}")
+            last = why.decode(errors="replace").strip().rpartition("\n")[2]
+            self._fail(position, f"the process that made it ended with {self._process.returncode}: {last}")
         else:
             self._done(Made(position, sha256.decode(), data))
 
     def _fail(self, position: int, reason: str) -> None:
-        self._fails = True
+        self._failed = True
         log.warning("snapshot_not_kept", position=position, reason=reason)
 
 
@@ -108,4 +124,4 @@ def make(url: str, position: int, out: IO[bytes]) -> None:
 
 
 if __name__ == "__main__":
-    make(sys.argv[1], int(sys.argv[2]), sys.stdout.buffer)
+    make(os.environ[STORE], int(sys.argv[1]), sys.stdout.buffer)

@@ -1,8 +1,10 @@
 """A snapshot of a large state is made by another process, from the log, while the fleet goes on."""
 
 import io
+import subprocess
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -80,14 +82,56 @@ def test_a_small_state_and_one_in_memory_are_for_the_managers_own_turn(url: str)
     assert not SnapshotMaker("memory:", lambda made: None).begin(large_state())
 
 
-def test_where_no_process_can_make_one_the_manager_does_from_then_on(url: str) -> None:
-    made = list[Made]()
-    maker = SnapshotMaker(url, made.append)  # there is no such log
-    assert maker.begin(large_state())
+def begun(maker: SnapshotMaker) -> bool:
+    """Whether a process was begun; it has ended."""
+    if not maker.begin(large_state()):
+        return False
     assert maker._thread is not None
     maker._thread.join(SECONDS)
-    assert not maker.begin(large_state())
+    return True
+
+
+def test_where_a_process_could_not_make_one_the_manager_makes_the_next_and_the_reason_is_said(
+    url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = list[Made]()
+    maker = SnapshotMaker(url, made.append)  # there is no such log
+    assert begun(maker)
+    assert "NoFleet: there is no fleet at sqlite:///" in caplog.text
+    assert not begun(maker)
+    assert begun(maker), "whatever it was may be over"
     assert made == []
+
+
+def test_one_that_is_stopped_before_its_process_has_begun_ends_it(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Fleet.open(url, QUIET) as fleet:
+        open_agents(fleet)
+        position, begin, made = fleet.position, subprocess.Popen, list[Made]()
+    maker = SnapshotMaker(url, made.append)
+
+    def late(*arguments: Any, **rest: Any) -> Any:
+        monkeypatch.setattr(maker, "_thread", None)
+        maker.stop()
+        return begin(*arguments, **rest)
+
+    monkeypatch.setattr(snapshot_maker.subprocess, "Popen", late)
+    maker._make(position)
+    assert made == []
+
+
+def test_the_url_which_may_have_a_password_is_no_argument_of_the_process(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin, seen = subprocess.Popen, list[str]()
+
+    def noting(arguments: list[str], **rest: Any) -> Any:
+        seen.extend(arguments)
+        return begin(arguments, **rest)
+
+    monkeypatch.setattr(snapshot_maker.subprocess, "Popen", noting)
+    assert begun(SnapshotMaker(url, lambda made: None))
+    assert seen
+    assert url not in " ".join(seen)
 
 
 def test_a_fleet_that_is_closed_gives_up_what_is_being_made(url: str) -> None:
