@@ -356,8 +356,9 @@ def test_a_run_that_uses_more_than_its_soft_mark_says_so_once() -> None:
     pair = Pair()
     pair.play([(fleet(10_000_000), 0), (submit("t"), 0)])
     seen: list[type[e.Event]] = []
-    for _ in range(3):
-        pair.ask(c.ReportUsage(agent="t", usage=Usage(tokens=27_000)))
+    # A level begins at 60,000 and another one at 90,000. The soft mark lies between, where nothing else happens.
+    for tokens in (65_000, 14_000, 2_000, 2_000):
+        pair.ask(c.ReportUsage(agent="t", usage=Usage(tokens=tokens)))
         seen += map(type, pair.events)
     assert seen.count(e.TokenBudgetPassed) == 1
 
