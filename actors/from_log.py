@@ -1,7 +1,6 @@
 """What decisions need that the state does not keep: the manager finds it in the log, and hands it on as facts."""
 
 from collections.abc import Callable, Sequence
-from typing import get_args
 
 from tallystick.events import messages as c
 from tallystick.events.catalog import Event
@@ -43,8 +42,6 @@ class FromLog:
 
 def needs_log(command: c.Command) -> bool:
     """Whether a command is about what was recorded before: a correction, or what names a source."""
-    kind = type(command)
-    return (kind in _SOURCED and command.source_id is not None) or kind is c.CorrectUsage  # type: ignore[attr-defined]
-
-
-_SOURCED = frozenset(get_args(c.Sourced))
+    if isinstance(command, c.Sourced):
+        return command.source_id is not None
+    return isinstance(command, c.CorrectUsage)
