@@ -5,11 +5,12 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from benchmarks.result import Result
-from tallystick.config.amounts import DIMENSIONS, Amounts
+from tallystick.config.amounts import DIMENSIONS, EDGE_NAMES, Amounts
 from tallystick.demo.workload import Run
 from tallystick.events import catalog as e
+from tallystick.events.catalog.forecasts import Outcome
 from tallystick.events.state.growth import NO_STEPS, Growth, observed
-from tallystick.events.state.history import History, Known
+from tallystick.events.state.history import History, Kind, Known
 from tallystick.events.state.money import Money
 
 STEPS_MIN, SHARE_OF_TOTAL, FOLDS, SHUFFLES = 8, 0.8, 5, 3
@@ -107,6 +108,18 @@ def folds(cases: Sequence[Case]) -> Iterator[tuple[list[Case], list[Case]]]:
 
 def known(history: History) -> Known:
     return history.known(*LABELS)
+
+
+def scored(kind: Kind, d: int, actual: float, outcomes: list[Outcome]) -> e.ForecastScored:
+    """What is recorded once it is known when a budget was used up of which there were forecasts."""
+    return e.ForecastScored(
+        agent="run",
+        agent_type=kind[0],
+        model=kind[1],
+        dimension=EDGE_NAMES[d],
+        actual=actual,
+        forecasts=outcomes,
+    )
 
 
 def share(name: str, value: float, baseline: float, goal: tuple[str, float] | None = None) -> Result:

@@ -12,7 +12,7 @@ from statistics import fmean, median
 from typing import NamedTuple
 
 from benchmarks import cache_reads, days, final_usage, first_steps, pools
-from benchmarks.cases import DECILES, LABELS, Case, Point, Task, case_of, folds, known, services, share
+from benchmarks.cases import DECILES, LABELS, Case, Point, Task, case_of, folds, known, scored, services, share
 from benchmarks.data import found
 from benchmarks.result import Result
 from tallystick.actors.policies.forecasting.durations import in_seconds, pace
@@ -21,7 +21,6 @@ from tallystick.actors.policies.forecasting.growth_forecast import growth_by_dim
 from tallystick.actors.policies.forecasting.intervals import Range
 from tallystick.config.amounts import COST, EDGE_NAMES, TIME, TOKENS
 from tallystick.demo.trace import read_trace
-from tallystick.events import catalog as e
 from tallystick.events.catalog.forecasts import Outcome
 from tallystick.events.state.growth import NO_STEPS, Growth, observed
 from tallystick.events.state.history import History, conformal, is_hit
@@ -76,17 +75,9 @@ class Past:
             seen = forecast(case, d, point, self.history)
             if seen is not None:
                 p = seen.prediction()
-                outcomes.append(Outcome(p.stage, p.step, p.predicted, p.low, p.high, p.baseline, p.raw))
+                outcomes.append(Outcome.of(p))
                 errors[point.decile].append(task.actual / p.baseline)
-        scored = e.ForecastScored(
-            agent="run",
-            agent_type=LABELS[0],
-            model=LABELS[1],
-            dimension=EDGE_NAMES[d],
-            actual=task.actual,
-            forecasts=outcomes,
-        )
-        self.history.fold(scored)
+        self.history.fold(scored(LABELS, d, task.actual, outcomes))
 
 
 def protocol(cases: Sequence[Case], d: int) -> list[Forecasted]:

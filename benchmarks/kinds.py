@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from benchmarks.cases import STEPS_MIN, Case, case_of, services
+from benchmarks.cases import STEPS_MIN, Case, case_of, scored, services
 from benchmarks.data import found
 from benchmarks.days import CLIENTS, clients
 from benchmarks.made_kinds import made_kinds
@@ -27,7 +27,6 @@ from tallystick.actors.policies.forecasting.growth_forecast import growth_by_dim
 from tallystick.config.amounts import DIMENSIONS, EDGE_NAMES
 from tallystick.demo.trace import read_trace
 from tallystick.demo.workload import Run
-from tallystick.events import catalog as e
 from tallystick.events.catalog.forecasts import Outcome
 from tallystick.events.state.growth import Growth
 from tallystick.events.state.history import History, Kind, is_hit
@@ -93,7 +92,7 @@ def _day(hours: Sequence[float]) -> Case:
 
 def played(history: History, kind: Kind, case: Case, number: int = 0) -> Iterator[Seen]:
     """Forecasts of one run, which is then learnt from."""
-    known, scored = history.known(*kind), []
+    known, scores = history.known(*kind), []
     for d, task in case.tasks.items():
         outcomes = []
         for point in task.points:
@@ -102,25 +101,12 @@ def played(history: History, kind: Kind, case: Case, number: int = 0) -> Iterato
                 course = growth_by_dimension(Growth.read(case.grown[point.step]), known)[d]
             if course is not None:
                 one = foresee(course, known, d, point.used, task.mark, point.step)
-                outcomes.append(_outcome(one))
+                outcomes.append(Outcome.of(one.prediction()))
                 yield _seen(kind, number, one, task.actual)
-        event = e.ForecastScored(
-            agent="run",
-            agent_type=kind[0],
-            model=kind[1],
-            dimension=EDGE_NAMES[d],
-            actual=task.actual,
-            forecasts=outcomes,
-        )
-        scored.append(event)
-    for event in scored:
+        scores.append(scored(kind, d, task.actual, outcomes))
+    for event in scores:
         history.fold(event)
     history.fold(msgspec.structs.replace(case.lesson, agent_type=kind[0], model=kind[1]))
-
-
-def _outcome(one: Exhaustion) -> Outcome:
-    p = one.prediction()
-    return Outcome(p.stage, p.step, p.predicted, p.low, p.high, p.baseline, p.raw, p.widened)
 
 
 def _seen(kind: Kind, number: int, one: Exhaustion, actual: float) -> Seen:

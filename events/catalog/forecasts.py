@@ -1,6 +1,6 @@
 """Forecasts, what really happened, and what both carry."""
 
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 import msgspec
 
@@ -46,6 +46,20 @@ class Outcome(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     baseline: float
     raw: float | None = None
     widened: float | None = None
+
+    @classmethod
+    def of(cls, made: Prediction) -> Self:
+        """That of a forecast, as it had been made."""
+        return cls(
+            stage=made.stage,
+            step=made.step,
+            predicted=made.predicted,
+            low=made.low,
+            high=made.high,
+            baseline=made.baseline,
+            raw=made.raw,
+            widened=made.widened,
+        )
 
 
 OPEN_MAX = 120

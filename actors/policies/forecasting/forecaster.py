@@ -278,7 +278,7 @@ class Forecaster:
                 model=run.model,
                 dimension=name,
                 actual=actual,
-                forecasts=[_outcome(prediction) for prediction in predictions],
+                forecasts=[Outcome.of(prediction) for prediction in predictions],
                 id=c.internal_id(f"score-{event.position}-{d}-{mark}"),
             )
             commands.append(command)
@@ -322,19 +322,6 @@ def _passes(run: Run, used: Money) -> bool:
             if run.forecasts and any(one.mark <= own and one.dimension == EDGE_NAMES[d] for one in run.forecasts):
                 return True
     return False
-
-
-def _outcome(one: Prediction) -> Outcome:
-    return Outcome(
-        stage=one.stage,
-        step=one.step,
-        predicted=one.predicted,
-        low=one.low,
-        high=one.high,
-        baseline=one.baseline,
-        raw=one.raw,
-        widened=one.widened,
-    )
 
 
 def _unknown(run: Run, predictions: Iterable[Prediction]) -> list[Prediction]:
