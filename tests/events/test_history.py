@@ -2,17 +2,14 @@
 
 import json
 import random
-from statistics import variance
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tallystick.config.amounts import COST, TOKENS, Amounts
+from tallystick.config.amounts import COST, TOKENS
 from tallystick.events import catalog as e
-from tallystick.events.catalog.forecasts import Outcome
-from tallystick.events.state.growth import NO_STEPS, Growth, observed
 from tallystick.events.state.history import (
     COST_ON_TOKENS,
     DRIFT,
@@ -27,56 +24,7 @@ from tallystick.events.state.history import (
     off_centre,
 )
 from tallystick.events.state.money import Money
-
-
-def run(
-    steps: list[Money], agent_type: str | None = "qa", model: str | None = "m", elapsed_ms: int = 0
-) -> e.RunLearned:
-    kept = NO_STEPS
-    for used in steps:
-        kept = observed(kept, used)
-    tokens, time_ms, cost = (sum(column) for column in zip(*steps, strict=True))
-    return e.RunLearned(
-        agent="ann",
-        agent_type=agent_type,
-        model=model,
-        steps=len(steps),
-        consumed=Amounts(tokens, time_ms, cost),
-        elapsed_ms=elapsed_ms,
-        growth=Growth.read(kept).numbers(),
-        head=Growth.read(kept).head_numbers(),
-    )
-
-
-def score(
-    actual: float,
-    predicted: float,
-    *,
-    step: int = 10,
-    stage: int = 5,
-    baseline: float = 99.0,
-    agent_type: str = "qa",
-    raw: float | None = None,
-    widened: float | None = None,
-) -> e.ForecastScored:
-    ends = {"low": step, "high": predicted * 1.05}
-    forecast = Outcome(stage=stage, step=step, predicted=predicted, **ends, baseline=baseline, raw=raw, widened=widened)
-    return e.ForecastScored(
-        agent="ann", agent_type=agent_type, model="m", dimension="tokens", actual=actual, forecasts=[forecast]
-    )
-
-
-def taught(*events: e.Event) -> History:
-    history = History()
-    for event in events:
-        history.fold(event)
-    return history
-
-
-def growing(rng: random.Random, level: float, growth: float, count: int) -> list[Money]:
-    own, more = rng.gauss(level, level / 10), rng.gauss(growth, growth / 10)
-    return [(int(own + more * i + rng.gauss(0, level / 5)), 1_000, 7 * int(own)) for i in range(1, count + 1)]
-
+from tests.support.past_runs import growing, learned, score, taught
 
 # --- priors -----------------------------------------------------------------------------------------------------------
 
@@ -91,7 +39,7 @@ def test_without_history_there_is_no_prior() -> None:
 
 def test_the_prior_approaches_what_the_runs_were_drawn_from() -> None:
     rng = random.Random(1)
-    line = taught(*(run(growing(rng, 5_000, 400, 30)) for _ in range(200))).known("qa", "m").line(TOKENS)
+    line = taught(*(learned(growing(rng, 5_000, 400, 30)) for _ in range(200))).known("qa", "m").line(TOKENS)
     assert line is not None
     assert line.level == pytest.approx(5_000, rel=0.05)
     assert line.growth == pytest.approx(400, rel=0.05)
@@ -103,8 +51,8 @@ def test_the_prior_approaches_what_the_runs_were_drawn_from() -> None:
 def test_newer_runs_outweigh_those_of_long_ago() -> None:
     rng = random.Random(1)
     old, new = (
-        [run(growing(rng, 5_000, 100, 10)) for _ in range(300)],
-        [run(growing(rng, 5_000, 900, 10)) for _ in range(900)],
+        [learned(growing(rng, 5_000, 100, 10)) for _ in range(300)],
+        [learned(growing(rng, 5_000, 900, 10)) for _ in range(900)],
     )
     line = taught(*old, *new).known("qa", "m").line(TOKENS)
     assert line is not None
@@ -113,7 +61,7 @@ def test_newer_runs_outweigh_those_of_long_ago() -> None:
 
 def test_cost_by_tokens_and_drift_are_learnt_too() -> None:
     steps = [(1_000 + 200 * i, 0, 3 * (1_000 + 200 * i)) for i in range(20)]
-    known = taught(*[run(steps)] * 5).known("qa", "m")
+    known = taught(*[learned(steps)] * 5).known("qa", "m")
     price, drift = known.line(COST_ON_TOKENS), known.line(DRIFT)
     assert price is not None
     assert drift is not None
@@ -123,7 +71,7 @@ def test_cost_by_tokens_and_drift_are_learnt_too() -> None:
 
 def test_the_cost_of_later_steps_is_learnt_without_that_of_the_first_ones() -> None:
     steps = [(20_000, 0, 900_000)] * 3 + [(1_000 + 200 * i, 0, 3 * (1_000 + 200 * i)) for i in range(20)]
-    runs = [run(steps)] * 5
+    runs = [learned(steps)] * 5
     line = taught(*runs).known("qa", "m").line(LATER_COST)
     assert line is not None
     assert line.growth == pytest.approx(3, rel=0.01)
@@ -135,116 +83,17 @@ def test_the_cost_of_later_steps_is_learnt_without_that_of_the_first_ones() -> N
 
 def test_what_later_steps_cost_is_not_borrowed_by_a_kind_whose_own_steps_are_known() -> None:
     steps = [(20_000, 0, 900_000)] * 3 + [(1_000 + 200 * i, 0, 3 * (1_000 + 200 * i)) for i in range(20)]
-    others = [run(steps, agent_type=f"type-{n}") for n in range(4) for _ in range(5)]
-    short = [run(steps[:3])] * 5
+    others = [learned(steps, agent_type=f"type-{n}") for n in range(4) for _ in range(5)]
+    short = [learned(steps[:3])] * 5
     assert taught(*others).known("qa", "m").line(LATER_COST) is not None, "nothing is known of its own"
     assert taught(*others, *short).known("qa", "m").line(LATER_COST) is None
-
-
-# --- kinds that were never seen ---------------------------------------------------------------------------------------
-
-
-def kinds_of(rng: random.Random, *levels: int, labels: str = "type-{}", model: str = "m") -> list[e.RunLearned]:
-    """Ten runs of a kind for each level, which they scatter about by a tenth."""
-    return [
-        run(growing(rng, level, 100, 10), agent_type=labels.format(n), model=model)
-        for n, level in enumerate(levels)
-        for _ in range(10)
-    ]
-
-
-def test_what_runs_of_another_kind_used_and_how_long_they_took_says_nothing() -> None:
-    history = taught(*[run([(500, 0, 0)] * 4, elapsed_ms=4_000)] * 50)
-    for other in (("dev", "m"), ("qa", "other"), ("qa", None), (None, "m"), (None, None)):
-        known = history.known(*other)
-        assert list(known.runs()) == []
-        assert known.pace_ms() is None
-    assert len(list(history.known("qa", "m").runs())) == 50
-
-
-def test_a_run_that_has_not_reported_is_like_those_of_its_type_where_all_had_one_model() -> None:
-    history = taught(*[run([(500, 0, 0)] * 4)] * RUNS_MIN)
-    assert len(list(history.expected("qa").runs())) == RUNS_MIN
-    assert list(history.expected("dev").runs()) == []
-    history.fold(run([(500, 0, 0)] * 4, model="other"))
-    assert list(history.expected("qa").runs()) == []
-
-
-def test_scores_of_another_kind_or_of_another_model_are_no_confidence() -> None:
-    history = taught(*[score(20.0, 21.0)] * SCORES_MIN)
-    assert history.known("qa", "m").errors(TOKENS, 5) is not None
-    for other in (("dev", "m"), ("qa", "other"), ("qa", None), (None, "m"), (None, None)):
-        assert history.known(*other).errors(TOKENS, 5) is None
-
-
-def test_one_other_kind_says_nothing_of_how_much_kinds_differ_and_lends_nothing() -> None:
-    assert taught(*kinds_of(random.Random(1), 5_000)).known("new", "m").line(TOKENS) is None
-
-
-def test_kinds_that_are_alike_lend_their_growth_with_the_variance_between_them_added() -> None:
-    history = taught(*kinds_of(random.Random(1), 4_900, 5_000, 5_100))
-    own, lent = history.known("type-1", "m").line(TOKENS), history.known("new", "m").line(TOKENS)
-    assert own is not None
-    assert lent is not None
-    assert lent.level == pytest.approx(5_000, rel=0.05)
-    assert lent.growth == pytest.approx(100, rel=0.2)
-    means = [kind.priors[TOKENS].mean[0] for _, kind in history.kinds()]
-    within = [kind.priors[TOKENS].line.level_var for _, kind in history.kinds()]
-    # Three kinds: a sample variance, and a third of it more since their mean is known by three only.
-    assert lent.level_var == pytest.approx(sum(within) / 3 + variance(means) * 4 / 3)
-
-
-def test_kinds_that_differ_more_than_the_runs_of_one_kind_lend_nothing() -> None:
-    history = taught(*kinds_of(random.Random(1), 2_000, 5_000, 20_000))
-    assert history.known("new", "m").line(TOKENS) is None
-
-
-def test_a_kind_of_large_numbers_does_not_hide_how_small_ones_differ() -> None:
-    history = taught(*kinds_of(random.Random(1), 500, 1_500, 40_000, 44_000))
-    assert history.known("new", "m").line(TOKENS) is None
-
-
-def test_kinds_of_the_same_agent_type_are_asked_first_then_those_of_the_same_model() -> None:
-    rng = random.Random(1)
-    alike = [*kinds_of(rng, 4_900, 5_100, labels="qa", model="a"), *kinds_of(rng, 5_000, labels="qa", model="b")]
-    foreign = kinds_of(rng, 70_000, 71_000, labels="bot-{}", model="c")
-    history = taught(*alike, *foreign)
-    by_type, by_model = history.known("qa", "new").line(TOKENS), history.known("new", "c").line(TOKENS)
-    assert by_type is not None
-    assert by_type.level == pytest.approx(5_000, rel=0.05)
-    assert by_model is not None
-    assert by_model.level > 50_000
-    assert history.known("new", "new").line(TOKENS) is None
-
-
-def test_a_few_runs_of_its_own_outweigh_all_others() -> None:
-    rng = random.Random(1)
-    others = kinds_of(rng, 4_900, 5_000, 5_100)
-    own = [run(growing(rng, 900, 20, 10), agent_type="new") for _ in range(RUNS_MIN)]
-    lent, line = (
-        taught(*others, *own[1:]).known("new", "m").line(TOKENS),
-        taught(*others, *own).known("new", "m").line(TOKENS),
-    )
-    assert lent is not None
-    assert lent.level > 4_000
-    assert line is not None
-    assert line.level < 1_500
-
-
-def test_what_is_lent_follows_what_is_learnt() -> None:
-    rng = random.Random(1)
-    history = taught(*kinds_of(rng, 4_900, 5_000, 5_100))
-    assert history.known("new", "m").line(TOKENS) is not None
-    for event in kinds_of(rng, 90_000, labels="far"):
-        history.fold(event)
-    assert history.known("new", "m").line(TOKENS) is None
 
 
 # --- runs -------------------------------------------------------------------------------------------------------------
 
 
 def test_a_run_of_one_step_teaches_what_it_can() -> None:
-    known = taught(*[run([(700, 0, 0)])] * 5).known("qa", "m")
+    known = taught(*[learned([(700, 0, 0)])] * 5).known("qa", "m")
     line = known.line(TOKENS)
     assert line is not None
     assert line.level + line.growth == pytest.approx(700)
@@ -253,7 +102,7 @@ def test_a_run_of_one_step_teaches_what_it_can() -> None:
 
 
 def test_the_pace_is_that_of_the_remembered_runs() -> None:
-    history = taught(*[run([(1, 0, 0)] * 10, elapsed_ms=40_000)] * RUNS_MIN)
+    history = taught(*[learned([(1, 0, 0)] * 10, elapsed_ms=40_000)] * RUNS_MIN)
     assert history.known("qa", "m").pace_ms() == 4_000
 
 
@@ -334,8 +183,8 @@ def test_the_ends_leave_at_most_a_tenth_out_on_each_side(errors: list[float]) ->
 def test_the_least_recently_taught_kind_is_forgotten_first() -> None:
     history = History()
     for n in range(KINDS_MAX + 5):
-        history.fold(run([(n, 0, 0)] * 2, agent_type=f"type-{n}", model=None))
-        history.fold(run([(1, 0, 0)] * 2, agent_type="often", model=None))
+        history.fold(learned([(n, 0, 0)] * 2, agent_type=f"type-{n}", model=None))
+        history.fold(learned([(1, 0, 0)] * 2, agent_type="often", model=None))
     kinds = [kind for kind, _ in history.kinds()]
     assert len(kinds) == KINDS_MAX
     assert kinds[-1] == ("often", None)
@@ -344,41 +193,41 @@ def test_the_least_recently_taught_kind_is_forgotten_first() -> None:
 
 
 def test_memory_is_bounded_however_much_was_learnt() -> None:
-    history = taught(*[run([(5, 5, 5)] * 3)] * (RUNS_MAX + 10), *[score(20.0, 21.0)] * (SCORES_MAX + 10))
+    history = taught(*[learned([(5, 5, 5)] * 3)] * (RUNS_MAX + 10), *[score(20.0, 21.0)] * (SCORES_MAX + 10))
     for _, kind in history.kinds():
         assert len(kind.runs) == RUNS_MAX
         assert all(len(scores.ring) == SCORES_MAX for scores in kind.scores.values())
 
 
 def test_a_run_that_was_cut_short_is_kept_as_such() -> None:
-    cut = msgspec.structs.replace(run([(5, 5, 5)] * 3), exhausted=True)
-    history = taught(*[run([(1, 1, 1)] * 3)] * RUNS_MIN, cut)
+    cut = msgspec.structs.replace(learned([(5, 5, 5)] * 3), exhausted=True)
+    history = taught(*[learned([(1, 1, 1)] * 3)] * RUNS_MIN, cut)
     assert [one.ended for one in history.known("qa", "m").runs()] == [1, 1, 1, 0]
 
 
 def test_runs_that_were_cut_short_do_not_make_a_kind_known() -> None:
-    cut = msgspec.structs.replace(run([(5, 5, 5)] * 3), exhausted=True)
-    history = taught(*[run([(1, 1, 1)] * 3)] * (RUNS_MIN - 1), *[cut] * 50)
+    cut = msgspec.structs.replace(learned([(5, 5, 5)] * 3), exhausted=True)
+    history = taught(*[learned([(1, 1, 1)] * 3)] * (RUNS_MIN - 1), *[cut] * 50)
     assert list(history.known("qa", "m").runs()) == []
     assert history.known("qa", "m").pace_ms() is None
 
 
 def test_what_is_forgotten_counts_no_more() -> None:
-    slow = run([(1, 0, 0)] * 10, elapsed_ms=40_000)
-    quick = run([(1, 0, 0)] * 10, elapsed_ms=10_000)
+    slow = learned([(1, 0, 0)] * 10, elapsed_ms=40_000)
+    quick = learned([(1, 0, 0)] * 10, elapsed_ms=10_000)
     assert taught(*[slow] * 9, *[quick] * RUNS_MAX).known("qa", "m").pace_ms() == 1_000
 
 
 def test_a_history_that_is_loaded_again_goes_on_like_the_one_that_was_dumped() -> None:
     rng = random.Random(2)
     history = taught(
-        *(run(growing(rng, 5_000, 400, 9), elapsed_ms=rng.randrange(9_999)) for _ in range(30)),
+        *(learned(growing(rng, 5_000, 400, 9), elapsed_ms=rng.randrange(9_999)) for _ in range(30)),
         *(score(20.0 + rng.random(), 21.0) for _ in range(30)),
         *(score(20.0 + rng.random(), 21.0, agent_type="new", widened=1.5) for _ in range(30)),
     )
     again = History.load(json.loads(json.dumps(history.dump())))
     assert again.dump() == history.dump()
-    for event in (run(growing(rng, 5_000, 400, 9)), score(22.0, 21.0)):
+    for event in (learned(growing(rng, 5_000, 400, 9)), score(22.0, 21.0)):
         again.fold(event)
         history.fold(event)
     assert again.dump() == history.dump()
@@ -394,15 +243,20 @@ def test_other_events_teach_nothing() -> None:
     assert history.dump() == History().dump()
 
 
-moneys = st.tuples(*[st.integers(0, 2**63 - 1)] * 3)
+MOST = 2**63 - 1
+moneys = st.tuples(*[st.integers(0, MOST)] * 3)
+LARGEST = 1e80
+"""Where a cost by tokens was learnt from few tokens, and tokens then are the most that there can be, the noise about it
+is near the fourth power of that: 7e75."""
 
 
+@example([[(1, 0, MOST), (2, 0, 0)] * 2, [(MOST, 0, 1), (1, 0, MOST)]])
 @given(st.lists(st.lists(moneys, min_size=1, max_size=5), min_size=1, max_size=12))
 def test_whatever_the_runs_used_the_prior_is_finite_and_no_variance_negative(runs: list[list[Money]]) -> None:
-    history = taught(*(run(steps) for steps in runs))
+    history = taught(*(learned(steps) for steps in runs))
     for _, kind in history.kinds():
         for prior in kind.priors:
             line = prior.line
-            assert all(abs(number) < 1e60 for number in msgspec.structs.astuple(line)), line
+            assert all(abs(number) < LARGEST for number in msgspec.structs.astuple(line)), line
             assert min(line.level_var, line.growth_var, line.noise) >= 0
             assert line.covar**2 <= line.level_var * line.growth_var * (1 + 1e-6) + 1e-300
