@@ -4,8 +4,13 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from tallystick.events.log.store import open_store
+from tallystick.events.log.store import Record, open_store
 from tallystick.events.log.store_segments import VIEW_BEFORE
+
+
+def body_of(record: Record) -> bytes:
+    """What the digest of a record is made of, beside the digest before it."""
+    return record.data.rpartition(b',"digest":"')[0]
 
 
 def put_each_in_a_row(file: Path) -> None:
