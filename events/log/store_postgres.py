@@ -29,6 +29,7 @@ from tallystick.events.log.postgres_following import PostgresSubscription
 from tallystick.events.log.postgres_lease import LEASE_SECONDS, Lease, take_lease
 from tallystick.events.log.postgres_log_view import make_log_view
 from tallystick.events.log.postgres_place import place_of
+from tallystick.events.log.postgres_session import check_session
 from tallystick.events.log.postgres_sources import PostgresSources
 from tallystick.events.log.postgres_tables import (
     BROKEN,
@@ -76,6 +77,7 @@ class PostgresStore:
         try:
             if writer:
                 with self._database.writing() as connection:
+                    check_session(connection, self._place)
                     create_tables(connection, self.named)
                     make_log_view(connection)
                 self._lease = take_lease(self._place, LEASE_SECONDS, self._database.writing)
@@ -236,6 +238,7 @@ class PostgresStore:
             psycopg.Error: the database cannot be reached, or refuses.
         """
         with closing(connect(self._place)) as connection:
+            check_session(connection, self._place)
             if are_there(connection):
                 query = "SELECT 1 FROM tallystick_writers WHERE fleet = %s"
                 if connection.execute(query, (self._place.fleet,)).fetchone() is not None:

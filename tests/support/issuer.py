@@ -1,7 +1,6 @@
 """An OpenID provider of this machine, with TLS by a certificate authority of its own."""
 
 import datetime as dt
-import ipaddress
 import json
 import ssl
 import threading
@@ -13,33 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import jwt
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from cryptography.x509.oid import NameOID
+
+from tests.support.certificates import Authority
 
 AUDIENCE = "tallystick-tests"
-_PEM = serialization.Encoding.PEM
-
-
-def _certificate(name: str, key: Any, by: Any, issuer: str, is_authority: bool) -> x509.Certificate:
-    now = dt.datetime.now(dt.UTC)
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
-        .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, issuer)]))
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(hours=1))
-        .not_valid_after(now + dt.timedelta(hours=1))
-        .add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(by.public_key()), critical=False)
-    )
-    if not is_authority:
-        local = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-        builder = builder.add_extension(local, critical=False)
-    return builder.sign(by, hashes.SHA256())
 
 
 @cache
@@ -52,14 +29,10 @@ class Issuer:
     """Answers its configuration and its keys, and signs tokens. ``asked`` counts the requests by path."""
 
     def __init__(self, folder: Path) -> None:
-        authority, own = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
-        root = _certificate("root", authority, authority, "root", is_authority=True)
-        leaf = _certificate("issuer", own, authority, "root", is_authority=False)
-        self.ca = folder / "ca.pem"
-        self.ca.write_bytes(root.public_bytes(_PEM))
+        authority = Authority(folder)
+        self.ca = authority.ca
         pem = folder / "issuer.pem"
-        private = own.private_bytes(_PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        pem.write_bytes(private + leaf.public_bytes(_PEM))
+        pem.write_bytes(b"".join(authority.certify("issuer")))
         self.keys: dict[str, tuple[str, Any]] = {}
         self._made = 0
         self.add("one", "RS256")

@@ -84,6 +84,18 @@ class PostgresServer:
         """The server's first process, which is the parent of all others."""
         return int((self._data / "postmaster.pid").read_text(encoding="utf-8").splitlines()[0])
 
+    def configure(self, settings: str, access: str, files: dict[str, bytes]) -> None:
+        """Start it anew with more settings, other rules of who may connect, and files that only it may read."""
+        with (self._data / "postgresql.conf").open("a", encoding="utf-8") as known:
+            known.write(settings)
+        (self._data / "pg_hba.conf").write_text(access, encoding="utf-8")
+        for name, content in files.items():
+            (self._data / name).write_bytes(content)
+            (self._data / name).chmod(0o600)
+            shutil.chown(self._data / name, self.user)
+        self.stop()
+        self.start()
+
     def new_database(self, name: str) -> None:
         with psycopg.connect(self.url().partition("&fleet")[0], autocommit=True) as connection:
             connection.execute(f'CREATE DATABASE "{name}"')  # type: ignore[arg-type]
