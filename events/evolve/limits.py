@@ -106,7 +106,7 @@ def report(ledger: Ledger, account: Account | None, event: e.UsageReported) -> N
             match = use_earlier(limits, state, value, units, event)
         if match is not None:
             touched.append(match)
-        elif state.closed or rule.owner is not None:
+        elif state.closed or (rule.owner is not None and ledger.accounts[rule.owner].carves_nothing):
             touched.append(Match(state, value, state.counters.get(value)))
     keep_open(ledger, caps_of_late(ledger, event) if account is None else account.caps, now)
     if account is not None:
@@ -231,10 +231,14 @@ def settle(ledger: Ledger, hold: Hold, event: e.HoldSettled) -> None:
         matched.add(place)
         counted = (limited.input, limited.requests) if place in placed else (0, 0)
         if event.occurred_at is None:
-            use(limits, state, place[2], _beyond(units, counted), now)
+            match = use(limits, state, value, _beyond(units, counted), now)
         else:
-            use_earlier(limits, state, place[2], _beyond(units, counted), event)
-        touched.append(Match(state, place[2], state.counters.get(place[2])))
+            match = use_earlier(limits, state, value, _beyond(units, counted), event)
+        if match is not None:
+            touched.append(match)
+        elif event.partial or state.closed or (rule.owner is not None and ledger.accounts[rule.owner].carves_nothing):
+            # What is left of a part is held again after this.
+            touched.append(Match(state, value, state.counters.get(value)))
     keep_open(ledger, account.caps, now)
     granted = (min(limited.input, units[INPUT]), min(limited.requests, requests))
     rest = (0, 0) if event.partial else (limited.input - granted[0], limited.requests - granted[1])
