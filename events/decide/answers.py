@@ -17,7 +17,7 @@ from tallystick.events.decide.levels import (
     under_limits,
     wait_left_ms,
 )
-from tallystick.events.decide.limit_readings import has_limits, matches, near
+from tallystick.events.decide.limit_readings import has_limits, matches_of, near
 from tallystick.events.decide.limits import passed
 from tallystick.events.decide.obstacles import obstacles_of
 from tallystick.events.decide.own_limits import level_now, percentage, remaining
@@ -37,7 +37,6 @@ from tallystick.events.messages.replies import (
 )
 from tallystick.events.state.accounts import Account, Closed, Hold
 from tallystick.events.state.ledger import Ledger
-from tallystick.events.state.limit_subjects import subject_of
 from tallystick.events.state.limits import Match
 from tallystick.events.state.money import Money, limited
 
@@ -83,7 +82,7 @@ def enforcement(
     """
     ledger = turn.ledger
     if limited is None and has_limits(ledger, account):
-        found = [] if account is None else matches(ledger, subject_of(ledger, account, account.model), turn.now)
+        found = [] if account is None else matches_of(ledger, account, turn.now, account.model)
         limited = near(ledger, found)
     if account is None:
         late = enforced_late(ledger, agent, closed)
@@ -165,7 +164,7 @@ def status(turn: Turn, account: Account, memory: Memory | None = None) -> Budget
     ledger = turn.ledger
     measure, under = enforced(ledger, account), None
     if has_limits(ledger, account):
-        under = near(ledger, matches(ledger, subject_of(ledger, account, account.model), turn.now))
+        under = near(ledger, matches_of(ledger, account, turn.now, account.model))
         measure = copy(measure)
         under_limits(measure, passed(turn, under))
     limits = account.allocated

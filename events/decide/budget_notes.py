@@ -7,14 +7,13 @@ from typing import NamedTuple
 from tallystick.config.amounts import TOKENS
 from tallystick.events.catalog import ACTIONS, LEVELS
 from tallystick.events.decide.levels import enforced, under_limits
-from tallystick.events.decide.limit_readings import has_limits, matches, near
+from tallystick.events.decide.limit_readings import has_limits, matches_of, near
 from tallystick.events.decide.limits import passed
 from tallystick.events.decide.own_limits import level_now, remaining
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages import Command
 from tallystick.events.state.accounts import Account
 from tallystick.events.state.ledger import Ledger
-from tallystick.events.state.limit_subjects import subject_of
 
 
 class NotedBudget(NamedTuple):
@@ -44,7 +43,7 @@ def noted_budget(ledger: Ledger, account: Account, now: dt.datetime) -> NotedBud
     turn = Turn(ledger, now, "", "")
     measure = enforced(ledger, account)
     if has_limits(ledger, account):
-        found = matches(ledger, subject_of(ledger, account, account.model), turn.now)
+        found = matches_of(ledger, account, turn.now, account.model)
         measure = copy(measure)
         under_limits(measure, passed(turn, near(ledger, found)))
     left = remaining(ledger, account)[TOKENS]

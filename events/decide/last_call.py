@@ -55,6 +55,14 @@ def is_near(ledger: Ledger, account: Account) -> bool:
     return False
 
 
+def is_far(ledger: Ledger, account: Account) -> bool:
+    """Whether what an account has free is more than what is kept and another operation as large as its largest."""
+    if ledger.rules.last_call is None:
+        return True
+    keeps, free, largest = kept(ledger, account), account.free, account.largest
+    return all(free[d] > keeps[d] and free[d] >= keeps[d] + largest[d] for d in account.dims)
+
+
 def give(turn: Turn, account: Account) -> bool:
     """Record, once until it is granted more, that an account is near its last call; whether that was now."""
     ledger = turn.ledger

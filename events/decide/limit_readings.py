@@ -10,6 +10,7 @@ from tallystick.events.state.accounts import Account
 from tallystick.events.state.counters import Counter
 from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.limit_rules import CONCURRENT, COST, FLEET, INPUT, OUTPUT, TOKENS, LimitRule, Subject
+from tallystick.events.state.limit_subjects import limits_of, own_value
 from tallystick.events.state.limits import LimitState, Match
 from tallystick.events.state.slot_time import micros
 
@@ -41,17 +42,38 @@ def has_limits(ledger: Ledger, account: Account | None) -> bool:
     return bool(ledger.rules.limits) or (account is not None and bool(account.caps))
 
 
-def matches(ledger: Ledger, subject: Subject, at: dt.datetime, *, hold: bool = False) -> list[Match]:
-    """The limits that something counts in, each with the counter that it has; none on a ledger of views."""
+def matches_of(
+    ledger: Ledger,
+    account: Account,
+    at: dt.datetime,
+    model: str | None = None,
+    labels: dict[str, str] | None = None,
+    *,
+    hold: bool = False,
+) -> list[Match]:
+    """The limits that an account counts in with what a message says, each with the counter that it has; none on a
+    ledger of views.
+    """
+    counted = limits_of(ledger, account, model, labels, hold=hold)
+    return _with_counters(ledger, ((rule, value or own_value(rule, account, labels)) for rule, value in counted), at)
+
+
+def matches(ledger: Ledger, subject: Subject, at: dt.datetime) -> list[Match]:
+    """As `matches_of`, of what is no open account."""
+    counted = ((rule, rule.value_of(subject)) for rule in ledger.rules.limits.matching(subject))
+    return _with_counters(ledger, counted, at)
+
+
+def _with_counters(ledger: Ledger, counted: Iterable[tuple[LimitRule, str]], at: dt.datetime) -> list[Match]:
     limits, found, now = ledger.limits, [], micros(at)
-    for rule in ledger.rules.limits.matching(subject, hold=hold):
+    for rule, said in counted:
         state = limits.states.get(rule.name)
         if state is None:
             if rule.owner is None:
                 continue
             # Of an account that would open with what is asked for: nothing is counted yet.
             state = LimitState(rule, 0, 0)
-        value = limits.key(state, rule.value_of(subject), ledger.rules.counters_max, now)
+        value = limits.key(state, said, ledger.rules.counters_max, now)
         found.append(Match(state, value, state.counters.get(value)))
     return found
 

@@ -14,7 +14,7 @@ from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.decide.answers import stamp
 from tallystick.events.decide.levels import relevel
-from tallystick.events.decide.limit_readings import Reading, matches, matches_today, window_words
+from tallystick.events.decide.limit_readings import Reading, matches_of, matches_today, window_words
 from tallystick.events.decide.limits import record_passed
 from tallystick.events.decide.nearest_limits import by_value, counters_of, nearest_counters, order_of, part_of, readings
 from tallystick.events.decide.refusals import unknown_agent
@@ -24,7 +24,6 @@ from tallystick.events.messages.replies import Refusal
 from tallystick.events.messages.task_replies import shown_time
 from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.limit_rules import CONCURRENT, FAR, FLEET, LimitRule, one_value
-from tallystick.events.state.limit_subjects import subject_of
 from tallystick.events.state.limits import ALL, LimitState, Match, moment
 from tallystick.events.state.slot_time import micros
 
@@ -47,7 +46,7 @@ def get_limits(turn: Turn, command: c.GetLimits) -> LimitStatuses | Refusal:
         if account is None:
             return unknown_agent(ledger, command.agent)
         today = matches_today(ledger, account.budget_product)
-        own = matches(ledger, subject_of(ledger, account, account.model), turn.now)
+        own = matches_of(ledger, account, turn.now, account.model)
         ordered = sorted([*today, *own], key=lambda match: order_of(ledger, match, now))
         return _shown(turn, ordered[: command.count])
     if command.limit is not None:

@@ -21,7 +21,7 @@ from tallystick.events.decide.limit_readings import (
     Reading,
     cost_of,
     has_limits,
-    matches,
+    matches_of,
     matches_today,
     reading,
     window_words,
@@ -40,7 +40,7 @@ from tallystick.events.state.limit_rules import (
     TOKENS,
     lines_of,
 )
-from tallystick.events.state.limit_subjects import Units, requests_of, subject_of
+from tallystick.events.state.limit_subjects import Units, requests_of
 from tallystick.events.state.limits import LimitState, Match, moment
 from tallystick.events.state.money import money
 from tallystick.events.state.slot_time import micros
@@ -71,7 +71,7 @@ def over_limit(turn: Turn, account: Account, command: c.Reserve, priced: pricing
     ledger = turn.ledger
     found = matches_today(ledger, account.budget_product)
     if has_limits(ledger, account):
-        found += matches(ledger, subject_of(ledger, account, command.model, command.labels), turn.now, hold=True)
+        found += matches_of(ledger, account, turn.now, command.model, command.labels, hold=True)
     return next(refusals(turn, account, found, asked_by(command, priced)), None)
 
 

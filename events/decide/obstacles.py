@@ -22,13 +22,12 @@ from tallystick.events.decide.levels import (
     used_up_above,
     wait_left_ms,
 )
-from tallystick.events.decide.limit_readings import has_limits, matches, matches_today, near
+from tallystick.events.decide.limit_readings import has_limits, matches_of, matches_today, near
 from tallystick.events.decide.limits import LEAST, refusals
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages.replies import Obstacle, Refusal, shown
 from tallystick.events.state.accounts import Account
 from tallystick.events.state.ledger import Ledger
-from tallystick.events.state.limit_subjects import subject_of
 from tallystick.events.state.limits import Match
 from tallystick.events.state.money import ZERO, limited
 
@@ -63,7 +62,7 @@ def obstacles_of(
             found.insert(0, Obstacle("agent_stopped", f"{agent} was stopped: {reason}", "stop"))
         return found
     if limited is None and has_limits(ledger, account):
-        limited = near(ledger, matches(ledger, subject_of(ledger, account, account.model), turn.now))
+        limited = near(ledger, matches_of(ledger, account, turn.now, account.model))
     limits: list[Obstacle] = []
     if limited:
         limits = [_obstacle(refusal) for refusal in refusals(turn, account, limited, LEAST, named=False)]

@@ -8,11 +8,10 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from tallystick.config.amounts import DIMENSIONS, Triple
-from tallystick.events.decide.limit_readings import Reading, matches, reading
+from tallystick.events.decide.limit_readings import Reading, matches_of, reading
 from tallystick.events.state.accounts import Account
 from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.limit_rules import CONCURRENT, LimitRule
-from tallystick.events.state.limit_subjects import subject_of
 from tallystick.events.state.slot_time import micros
 
 
@@ -90,7 +89,7 @@ def remaining(ledger: Ledger, account: Account) -> Triple:
     if account.caps:
         at = max(ledger.looked_at, ledger.now)
         now = micros(at)
-        for match in matches(ledger, subject_of(ledger, account), at):
+        for match in matches_of(ledger, account, at):
             if match.rule.owner is None or match.rule.match or match.rule.then == "warn":
                 continue
             for place, d in enumerate(match.rule.measures):

@@ -17,16 +17,23 @@ from tallystick.config.spelling import misspelled
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.decide import pricing
-from tallystick.events.decide.answers import held_reply
+from tallystick.events.decide.answers import enforcement, held_reply
+from tallystick.events.decide.last_call import give, is_far, kept_free
 from tallystick.events.decide.levels import THROTTLE, has_nothing
-from tallystick.events.decide.own_limits import remaining
+from tallystick.events.decide.limit_readings import has_limits
+from tallystick.events.decide.limits import asked_by
+from tallystick.events.decide.own_limits import is_by_limits, remaining
 from tallystick.events.decide.turn import Turn
+from tallystick.events.decide.usage import follow_limits
 from tallystick.events.messages.provider_usage import Counts
 from tallystick.events.messages.replies import Enforcement, Held, Reply, shown
 from tallystick.events.state.accounts import Account
 from tallystick.events.state.calendar import later
 from tallystick.events.state.ledger import Ledger
+from tallystick.events.state.limit_subjects import limits_of, own_value
+from tallystick.events.state.limits import Match
 from tallystick.events.state.money import ZERO, Money
+from tallystick.events.state.slot_time import micros
 
 _MILLISECOND = dt.timedelta(milliseconds=1)
 
@@ -129,29 +136,35 @@ def reserve(turn: Turn, command: c.Reserve) -> Held | None:
         or turn.id in ledger.ended_holds
         or not _is_plain(ledger, account)
         or has_nothing(account)
+        or is_by_limits(account)
     ):
         return None
     priced = pricing.price(ledger.rules, command)
     wanted = _money(priced)
     if wanted is None or wanted == ZERO or not _has_room(ledger, account, wanted):
         return None
+    limited = has_limits(ledger, account)
+    if limited and not _is_within_limits(turn, account, command, priced):
+        return None
     ttl_ms = ledger.rules.holds_ttl_ms
-    # Nothing can fail after this line.
-    turn.record(
-        e.HoldPlaced(
-            hold=turn.id,
-            agent=account.id,
-            amount=Amounts(wanted[0] or None, wanted[1] or None, wanted[2] or None),
-            ttl_ms=ttl_ms,
-            expires_at=later(turn.now, ttl_ms * _MILLISECOND),
-            model=command.model,
-            priced_as=priced.priced_as,
-            rejects_overage=command.overage == "reject",
-            spends=command.on_expiry == "spend",
-            operation=command.operation,
-            reason=command.reason,
-        )
+    event = e.HoldPlaced(
+        hold=turn.id,
+        agent=account.id,
+        amount=Amounts(wanted[0] or None, wanted[1] or None, wanted[2] or None),
+        ttl_ms=ttl_ms,
+        expires_at=later(turn.now, ttl_ms * _MILLISECOND),
+        model=command.model,
+        priced_as=priced.priced_as,
+        rejects_overage=command.overage == "reject",
+        spends=command.on_expiry == "spend",
+        operation=command.operation,
+        reason=command.reason,
     )
+    if limited:
+        event.input_tokens, event.output_tokens = priced.counts.input_tokens, priced.counts.output_tokens
+        event.requests = command.requests
+    # Nothing can fail after this line.
+    turn.record(event)
     return held_reply(ledger.holds[turn.id])
 
 
@@ -169,10 +182,8 @@ PLAIN: Mapping[type[c.Command], Callable[[Turn, Any], Reply | None]] = {
 def _is_plain(ledger: Ledger, account: Account) -> bool:
     """Whether nothing but its own level, which slows nothing, speaks to an account."""
     return (
-        ledger.rules.are_plain
-        and account.parent is ledger.root
+        account.parent is ledger.root
         and account.level < THROTTLE
-        and not account.caps
         and not account.overdrawn
         and not account.called
         and not account.handed_over
@@ -182,6 +193,7 @@ def _is_plain(ledger: Ledger, account: Account) -> bool:
         and account.pool_notice >= ledger.pool_exhausted_at
         and not ledger.response
         and ledger.paused is None
+        and not (ledger.rules.pauses and (ledger.rules.paused or account.product in ledger.rules.paused_products))
         and ledger.stopped_above is None
         and account.id not in ledger.tasks.running
     )
@@ -234,11 +246,33 @@ def _is_quiet(ledger: Ledger, account: Account, spent: Money, held: Money) -> bo
 
 
 def _has_room(ledger: Ledger, account: Account, wanted: Money) -> bool:
-    """Whether what is to be set aside is free with each that pays, and presses on nothing."""
+    """Whether what is to be set aside is free with each that pays, beside what is kept for its last call, and presses
+    on nothing.
+    """
+    keeps = kept_free(ledger, account)
     for d, payer in enumerate(account.payers):
-        if wanted[d] > payer.free[d] and payer.allocated[d] is not None:
+        if wanted[d] > payer.free[d] - keeps[d] and payer.allocated[d] is not None:
             return False
     return _is_quiet(ledger, account, ZERO, wanted)
+
+
+def _is_within_limits(turn: Turn, account: Account, command: c.Reserve, priced: pricing.Priced) -> bool:
+    """Whether no limit that a hold counts in comes to a line with it. What has left a window may still be in the sums:
+    they are never too small.
+    """
+    ledger, asked = turn.ledger, asked_by(command, priced)
+    for rule, said in limits_of(ledger, account, command.model, hold=True):
+        state, value = ledger.limits.states[rule.name], said or own_value(rule, account, None)
+        counter = state.counters.get(value)
+        if counter is None or counter.committed or counter.models is not None:
+            return False
+        if state.closed and state.closed_until(value, micros(turn.now)) is not None:
+            return False
+        used, held = counter.used, counter.held
+        for place, (m, line) in enumerate(rule.bounds):
+            if used[place] + held[place] + asked[m] >= line:
+                return False
+    return True
 
 
 def _is_covered(ledger: Ledger, account: Account) -> bool:
@@ -275,14 +309,28 @@ def _ratio_after(ledger: Ledger, account: Account, used: Money, held: Money) -> 
 def _use(
     turn: Turn, account: Account, event: "e.UsageReported | e.HoldSettled", counts: Counts, ratio: float
 ) -> Enforcement:
-    """Book a use from which nothing follows; the answer that lets an agent go on."""
+    """Book a use from which nothing follows but what limits and a last call say to it; the answer."""
     if counts is not pricing.UNKNOWN:
         for name, value in counts._asdict().items():
             setattr(event, name, value)
     if account.last_report_at is not None and account.last_report_at < turn.ledger.opened_at:
         event.after_outage = True
+    ledger = turn.ledger
+    ledger.limits.touched = []
     # Nothing can fail after this line.
     turn.record(event)
+    limited = ledger.limits.touched
+    if limited or (ledger.rules.last_call is not None and not is_far(ledger, account)):
+        return _with_what_follows(turn, account, limited, ratio)
     level = account.level
-    left = shown(remaining(turn.ledger, account))
+    left = shown(remaining(ledger, account))
     return Enforcement(account.id, round(ratio, 6), e.LEVELS[level], e.ACTIONS[level], 1.0, 0, "level", left)
+
+
+def _with_what_follows(turn: Turn, account: Account, limited: list[Match], ratio: float) -> Enforcement:
+    """The answer to a use that has come near to a limit, or to what is kept for a last call, as in `usage.use`."""
+    called = turn.ledger.rules.last_call is not None and give(turn, account)
+    ratio = follow_limits(turn, account, account, limited, limited, ratio)
+    answer = enforcement(turn, account.id, account, ratio, None, None, limited)
+    answer.last_call = called
+    return answer

@@ -6,13 +6,13 @@ from tallystick.config.amounts import TIME, InvalidAmount, units_up
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.decide.answers import enforcement
-from tallystick.events.decide.limit_readings import has_limits, matches
+from tallystick.events.decide.limit_readings import has_limits, matches, matches_of
 from tallystick.events.decide.own_limits import ratio
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages.replies import Enforcement, Refusal
 from tallystick.events.state.calendar import later
 from tallystick.events.state.limit_rules import LimitRule, Subject
-from tallystick.events.state.limit_subjects import model_of, subject_of
+from tallystick.events.state.limit_subjects import model_of
 from tallystick.events.state.limits import Match
 
 UNSAID_MS = 60_000
@@ -54,11 +54,13 @@ def close_limits(turn: Turn, command: c.ReportUsage, agent: str, after_ms: int |
     ledger = turn.ledger
     account = ledger.accounts.get(agent)
     model = command.model or (None if account is None else account.model)
-    if account is not None:
-        subject = subject_of(ledger, account, model, command.labels)
+    if not has_limits(ledger, account):
+        found = []
+    elif account is not None:
+        found = matches_of(ledger, account, turn.now, model, command.labels)
     else:
         subject = Subject(agent, None, None, None, *model_of(ledger, model), command.labels)
-    found = matches(ledger, subject, turn.now) if has_limits(ledger, account) else []
+        found = matches(ledger, subject, turn.now)
     closed = [
         e.ClosedCounter(match.rule.name, match.value, later(turn.now, _time_closed(match.rule, after_ms)))
         for match in found

@@ -1,5 +1,6 @@
 """How usage is booked: covered where it is more than there is, then recorded, then levels and the response follow."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from tallystick.config.amounts import TOKENS
@@ -24,6 +25,7 @@ from tallystick.events.messages import proposals as p
 from tallystick.events.messages.replies import Enforcement, Refusal
 from tallystick.events.state.accounts import Account, Closed
 from tallystick.events.state.ledger import UNPRICED_MAX, Ledger
+from tallystick.events.state.limits import Match
 from tallystick.events.state.money import ZERO, Money
 
 UNDER_ESTIMATE, LATE_REPORT, UNPRICED_MODEL = "under_estimate", "late_report", "unpriced_model"
@@ -204,17 +206,32 @@ def use(
     closed = None
     if account is None and type(event) is e.UsageReported:
         closed = ledger.released.get(event.agent) if event.life is None else ledger.lives.get(event.life)
-    record_lines(turn, alerting)
-    if limited:
-        relevel_under(turn, under)
-        if account is not None:
-            ratio = ratio_of(ledger, account)
+    ratio = follow_limits(turn, account, under, limited, alerting, ratio)
     answer = enforcement(turn, event.agent, account, ratio, warnings, closed, limited)
     answer.overdrawn = event.overdrawn is not None
     answer.last_call = last_call
     if type(event) is e.UsageReported:
         answer.late, answer.unallocated = event.late, event.unallocated
     return answer
+
+
+def follow_limits(
+    turn: Turn,
+    account: Account | None,
+    under: Account,
+    limited: Sequence[Match],
+    alerting: Sequence[Match],
+    ratio: float,
+) -> float:
+    """Record what follows from the limits that a use counts in: alerts, and levels of accounts without a carve-out; the
+    ratio that the user's account has then. ``under``: the account that is charged.
+    """
+    record_lines(turn, alerting)
+    if limited:
+        relevel_under(turn, under)
+        if account is not None:
+            return ratio_of(turn.ledger, account)
+    return ratio
 
 
 def _use_of_the_past(

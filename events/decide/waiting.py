@@ -17,14 +17,13 @@ from tallystick.events.decide import pricing
 from tallystick.events.decide.first_estimate import first_estimate
 from tallystick.events.decide.holds import reserve
 from tallystick.events.decide.levels import used_up_above
-from tallystick.events.decide.limit_readings import has_limits, matches
+from tallystick.events.decide.limit_readings import has_limits, matches_of
 from tallystick.events.decide.retry import PASSES
 from tallystick.events.decide.turn import Turn, Waited
 from tallystick.events.evolve.table import TASK_EVENTS
 from tallystick.events.messages.replies import Refusal, Reply
 from tallystick.events.state.accounts import Account
 from tallystick.events.state.ledger import Ledger
-from tallystick.events.state.limit_subjects import subject_of
 
 Key = tuple[str, ...]
 """A counter of a limit, an account that pays, a limit of the day, or an agent that is slowed."""
@@ -130,8 +129,7 @@ def taken_from(ledger: Ledger, command: c.Reserve) -> list[Key]:
     if account.budget_product is not None:
         keys["day", f"limit:product-daily:{account.budget_product}"] = None
     if has_limits(ledger, account):
-        subject = subject_of(ledger, account, command.model, command.labels)
-        found = matches(ledger, subject, ledger.now, hold=True)
+        found = matches_of(ledger, account, ledger.now, command.model, command.labels, hold=True)
         keys |= {("limit", match.rule.name, match.value): None for match in found if match.rule.then != "warn"}
     return list(keys)
 

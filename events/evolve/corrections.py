@@ -7,7 +7,7 @@ from tallystick.events import catalog as e
 from tallystick.events.evolve import charged
 from tallystick.events.evolve.day import correct as count_in_day
 from tallystick.events.evolve.limit_corrections import correct_limits
-from tallystick.events.evolve.limits import follow_run
+from tallystick.events.evolve.limit_runs import follow_run
 from tallystick.events.evolve.transfers import spend
 from tallystick.events.evolve.usage import flag
 from tallystick.events.state.accounts import Account, Balances

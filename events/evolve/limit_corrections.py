@@ -6,7 +6,6 @@ from msgspec.structs import replace
 
 from tallystick.events import catalog as e
 from tallystick.events.evolve.account_limits import keep_open
-from tallystick.events.evolve.limits import forget
 from tallystick.events.state.accounts import Account, EndedHold, Hold
 from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.limit_rules import INPUT, REQUESTS, Subject
@@ -77,7 +76,7 @@ def correct_limits(ledger: Ledger, event: e.UsageCorrected) -> None:
             touched.append(match)
             keep_open(ledger, (state.rule,), now)
     _note(ledger, hold, event, after)
-    forget(ledger, changes, now)
+    limits.forget(changes, now)
 
 
 class _Moment(NamedTuple):

@@ -1,6 +1,6 @@
 """How events change what limits have counted. It is called only where there are limits, or were."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from msgspec.structs import replace
 
@@ -8,21 +8,24 @@ from tallystick.config.amounts import Triple
 from tallystick.events import catalog as e
 from tallystick.events.catalog.usage import tokens_of
 from tallystick.events.evolve.account_limits import keep_open, name_models
+from tallystick.events.evolve.limit_runs import follow_run, run_in_limits
 from tallystick.events.state.accounts import Account, Hold
 from tallystick.events.state.counters import NEAR, OPENS, Counter
 from tallystick.events.state.ledger import Ledger
-from tallystick.events.state.limit_rules import CONCURRENT, INPUT, OTHER, REQUESTS, TOKENS
+from tallystick.events.state.limit_rules import INPUT, OTHER, REQUESTS, TOKENS
 from tallystick.events.state.limit_subjects import (
     Units,
+    caps_of_late,
     held_units,
+    limits_of,
+    limits_of_report,
     of_hold,
+    own_value,
     requests_of,
-    subject_of,
-    subject_of_report,
     used_units,
 )
 from tallystick.events.state.limited_holds import Limited, Part
-from tallystick.events.state.limits import Limits, LimitState, Match, Place, Run
+from tallystick.events.state.limits import Limits, LimitState, Match, Place
 from tallystick.events.state.money import money
 from tallystick.events.state.slot_time import micros
 
@@ -76,14 +79,13 @@ def report(ledger: Ledger, account: Account | None, event: e.UsageReported) -> N
     if ended is None:
         is_request = event.model is not None or event.operation is not None
         units = used_units(event, requests_of(event.requests, is_request))
-        subject = subject_of_report(ledger, account, event, event.model, event.labels)
+        model, labels = event.model, event.labels
     else:
         # It counts for what its hold was for, as if that stood.
         model, labels = of_hold(ended, event)
         limited = ended.limited or _UNLIMITED
         requests = _requests_settled(limited, model, event)
         units = used_units(event, requests)
-        subject = subject_of_report(ledger, account, event, model, labels)
         if ended.limited is not None and event.hold is not None:
             limited = _settled(limited, Part(event.position, 0, 0, requests, labels))
             ledger.ended_holds[event.hold] = replace(ended, limited=limited)
@@ -91,9 +93,9 @@ def report(ledger: Ledger, account: Account | None, event: e.UsageReported) -> N
     limits, most = ledger.limits, ledger.rules.counters_max
     states = limits.states
     limits.touched = touched = []
-    for rule in ledger.rules.limits.matching(subject):
+    for rule, said in limits_of_report(ledger, account, event, model, labels):
         state = states[rule.name]
-        value = rule.value_of(subject)
+        value = said or own_value(rule, account, labels)  # type: ignore[arg-type]  # without one all of them are said
         counter = state.counters.get(value)
         if counter is None:
             value = limits.key(state, value, most, now)
@@ -104,9 +106,9 @@ def report(ledger: Ledger, account: Account | None, event: e.UsageReported) -> N
             match = use_earlier(limits, state, value, units, event)
         if match is not None:
             touched.append(match)
-        elif state.closed or rule.owner is not None:
+        elif state.closed or (rule.owner is not None and ledger.accounts[rule.owner].carves_nothing):
             touched.append(Match(state, value, state.counters.get(value)))
-    keep_open(ledger, subject.caps, now)
+    keep_open(ledger, caps_of_late(ledger, event) if account is None else account.caps, now)
     if account is not None:
         follow_run(ledger, account)
 
@@ -163,8 +165,7 @@ def _use(
 
 def place_hold(ledger: Ledger, hold: Hold, event: e.HoldPlaced) -> None:
     """A hold counts in the limits that match it; its requests and its known input as used."""
-    index, limits, now = ledger.rules.limits, ledger.limits, micros(event.at)
-    subject = subject_of(ledger, hold.account, event.model, event.labels)
+    limits, account, now = ledger.limits, hold.account, micros(event.at)
     is_request = event.model is not None or event.operation is not None
     requests = requests_of(event.requests, is_request)
     split = event.input_tokens is not None or event.output_tokens is not None
@@ -172,16 +173,16 @@ def place_hold(ledger: Ledger, hold: Hold, event: e.HoldPlaced) -> None:
     output = max(0, hold.amount[TOKENS] - sent) if split else 0
     places: list[Place] = []
     limits.touched = touched = []
-    for rule in index.matching(subject, hold=True):
+    for rule, said in limits_of(ledger, account, event.model, event.labels, hold=True):
         state = limits.states[rule.name]
-        value = limits.key(state, rule.value_of(subject), ledger.rules.counters_max, now)
+        value = limits.key(state, said or own_value(rule, account, event.labels), ledger.rules.counters_max, now)
         places.append((rule.name, state.born, value))
         use(limits, state, value, (0, 0, 0, sent, 0, requests, 0), now)
         touched.append(Match(state, value, state.counters.get(value)))
-    keep_open(ledger, subject.caps, now)
+    keep_open(ledger, account.caps, now)
     hold.limited = Limited(tuple(places), event.model, is_request, split, requests, sent, output)
     hold_in_limits(ledger, hold, 1)
-    follow_run(ledger, hold.account)
+    follow_run(ledger, account)
 
 
 def extended(ledger: Ledger, hold: Hold, more: Triple) -> None:
@@ -215,26 +216,30 @@ def settle(ledger: Ledger, hold: Hold, event: e.HoldSettled) -> None:
     """What was used takes the place of what was held, in every limit that matches it now: also in those that the hold
     was not known to match. Called after the hold was released from its counters.
     """
-    limits, index, now = ledger.limits, ledger.rules.limits, micros(event.at)
+    limits, account, now = ledger.limits, hold.account, micros(event.at)
     limited = hold.limited or _UNLIMITED
     model, labels = of_hold(hold, event)
-    subject = subject_of(ledger, hold.account, model, labels)
     requests = _requests_settled(limited, model, event)
     units = used_units(event, requests)
     placed, at = set(limited.places), micros(hold.placed_at)
     matched: set[Place] = set()
     limits.touched = touched = []
-    for rule in index.matching(subject):
+    for rule, said in limits_of(ledger, account, model, labels):
         state = limits.states[rule.name]
-        place = (rule.name, state.born, limits.key(state, rule.value_of(subject), ledger.rules.counters_max, now))
+        value = limits.key(state, said or own_value(rule, account, labels), ledger.rules.counters_max, now)
+        place = (rule.name, state.born, value)
         matched.add(place)
         counted = (limited.input, limited.requests) if place in placed else (0, 0)
         if event.occurred_at is None:
-            use(limits, state, place[2], _beyond(units, counted), now)
+            match = use(limits, state, value, _beyond(units, counted), now)
         else:
-            use_earlier(limits, state, place[2], _beyond(units, counted), event)
-        touched.append(Match(state, place[2], state.counters.get(place[2])))
-    keep_open(ledger, subject.caps, now)
+            match = use_earlier(limits, state, value, _beyond(units, counted), event)
+        if match is not None:
+            touched.append(match)
+        elif event.partial or state.closed or (rule.owner is not None and ledger.accounts[rule.owner].carves_nothing):
+            # What is left of a part is held again after this.
+            touched.append(Match(state, value, state.counters.get(value)))
+    keep_open(ledger, account.caps, now)
     granted = (min(limited.input, units[INPUT]), min(limited.requests, requests))
     rest = (0, 0) if event.partial else (limited.input - granted[0], limited.requests - granted[1])
     for place in limited.places:
@@ -245,8 +250,8 @@ def settle(ledger: Ledger, hold: Hold, event: e.HoldSettled) -> None:
         output = min(max(0, limited.output - tokens_of(event).output), hold.amount[TOKENS])
         part = Part(event.position, *granted, requests, labels)
         hold.limited = replace(_settled(limited, part), output=output)
-    forget(ledger, limited.places, now)
-    follow_run(ledger, hold.account)
+    limits.forget(limited.places, now)
+    follow_run(ledger, account)
 
 
 def _requests_settled(limited: Limited, model: str | None, event: "e.UsageReported | e.HoldSettled") -> int:
@@ -271,7 +276,7 @@ def settle_in_the_past(ledger: Ledger, hold: Hold, event: e.HoldSettled) -> None
     """A hold is settled with what was used before the period: what was counted at its grant stays counted."""
     if event.partial:
         hold_in_limits(ledger, hold, 1)
-    forget(ledger, () if hold.limited is None else hold.limited.places, micros(event.at))
+    ledger.limits.forget(() if hold.limited is None else hold.limited.places, micros(event.at))
     follow_run(ledger, hold.account)
 
 
@@ -286,7 +291,7 @@ def give_back(ledger: Ledger, hold: Hold, now: int) -> None:
         for place in hold.limited.places:
             back = (hold.limited.input, hold.limited.requests)
             _take_back(ledger, place, back, micros(hold.placed_at), now)
-        forget(ledger, hold.limited.places, now)
+        ledger.limits.forget(hold.limited.places, now)
     follow_run(ledger, hold.account)
 
 
@@ -301,90 +306,6 @@ def _take_back(ledger: Ledger, place: Place, back: tuple[int, int], at: int, now
             began = ledger.limits.began_at(state.rule)
             counter.take_back(state.rule, state.rule.measures.index(measure), units, began, at, now)
     counter.close_unused(state.rule)
-
-
-def forget(ledger: Ledger, places: Iterable[Place], now: int) -> None:
-    """Forget counters that are not needed any more."""
-    if ledger.limits.is_fork:
-        return
-    for place in places:
-        found = ledger.limits.at(place)
-        if found is not None:
-            ledger.limits.forget_unused(found[0], place[2], now)
-
-
-# --- runs of tasks ---------------------------------------------------------------------------------------------------
-
-
-def start_run(ledger: Ledger, event: e.TaskStarted) -> None:
-    """A run is open in the limits that match it, and what it may still use is committed in them."""
-    limits, account = ledger.limits, ledger.accounts[event.task]
-    if not ledger.rules.limits and not account.caps:
-        return
-    subject = subject_of(ledger, account, event.model)
-    places: list[Place] = []
-    now = micros(event.at)
-    for rule in ledger.rules.limits.matching(subject):
-        state = limits.states[rule.name]
-        value = limits.key(state, rule.value_of(subject), ledger.rules.counters_max, now)
-        places.append((rule.name, state.born, value))
-    limits.runs[event.task] = Run(tuple(places), event.model)
-    run_in_limits(ledger, event.task, 1)
-
-
-def end_run(ledger: Ledger, event: "e.TaskPreempted | e.LeaseLost | e.TaskCompleted | e.TaskCancelled") -> None:
-    """A run is over."""
-    limits = ledger.limits
-    if event.task in limits.runs:
-        run_in_limits(ledger, event.task, -1)
-        forget(ledger, limits.runs.pop(event.task).places, micros(event.at))
-
-
-def run_in_limits(ledger: Ledger, task: str, sign: int) -> None:
-    """A run takes its place in its counters, or leaves it."""
-    limits, run = ledger.limits, ledger.limits.runs[task]
-    for place in run.places:
-        state = limits.states.get(place[0])
-        if state is not None and state.born == place[1] and CONCURRENT in state.rule.measures:
-            counter = limits.counter(state, place[2])
-            counter.held[state.rule.measures.index(CONCURRENT)] += sign
-            if sign < 0:
-                limits.note_freed(place[0], place[2])
-    commitment = ledger.commitments.runs.get(task)
-    if sign < 0 or commitment is None:
-        _commit(ledger, run, 0, 0)
-    else:
-        _commit(ledger, run, commitment.open, commitment.unpriced)
-
-
-def follow_run(ledger: Ledger, account: Account) -> None:
-    """What the run of an account may still use has changed: so has what it commits."""
-    run = None if account.run is None else ledger.limits.runs.get(account.run)
-    if run is None or account.run is None:
-        return
-    commitment = ledger.commitments.runs.get(account.run)
-    if commitment is not None:
-        _commit(ledger, run, commitment.open, commitment.unpriced)
-
-
-def _commit(ledger: Ledger, run: Run, tokens: int, unpriced: int) -> None:
-    """A run commits so much from now on."""
-    more, more_unpriced = tokens - run.open, unpriced - run.unpriced
-    run.open, run.unpriced = tokens, unpriced
-    if not more and not more_unpriced:
-        return
-    for place in run.places:
-        state = ledger.limits.states.get(place[0])
-        if state is None or state.born != place[1] or not state.rule.is_long:
-            continue
-        counter = ledger.limits.counter(state, place[2])
-        counter.committed += more
-        ledger.limits.note_freed(place[0], place[2])
-        models = counter.models or {}
-        models[run.model] = models.get(run.model, 0) + more_unpriced
-        if not models[run.model]:
-            del models[run.model]
-        counter.models = models or None
 
 
 def recount(ledger: Ledger) -> None:

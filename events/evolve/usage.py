@@ -9,6 +9,7 @@ from tallystick.events import catalog as e
 from tallystick.events.evolve import limits
 from tallystick.events.evolve.charged import charge
 from tallystick.events.evolve.day import hold_for, product_without_account, use_earlier, use_said
+from tallystick.events.evolve.limit_runs import follow_run
 from tallystick.events.evolve.tasks import used_late
 from tallystick.events.evolve.transfers import set_aside, spend
 from tallystick.events.state.accounts import Account, Balances, EndedHold, Hold, Notes
@@ -252,7 +253,7 @@ def move_expiry(ledger: Ledger, event: e.HoldExtended) -> None:
         limits.extended(ledger, hold, event.amount.triple)
         hold_for(ledger, hold, 1)
         limits.hold_in_limits(ledger, hold, 1)
-        limits.follow_run(ledger, hold.account)
+        follow_run(ledger, hold.account)
     if moved:
         list_expiry(ledger, hold)
 

@@ -63,7 +63,7 @@ class Subject(NamedTuple):
         return self[key - 1]  # type: ignore[return-value]  # labels come behind all scopes
 
 
-_ACCOUNT, _MODEL, _PROVIDER = SCOPES.index("account"), SCOPES.index("model"), SCOPES.index("provider")
+ACCOUNT, _MODEL, _PROVIDER = SCOPES.index("account"), SCOPES.index("model"), SCOPES.index("provider")
 
 
 class LimitRule:
@@ -163,6 +163,11 @@ class LimitRule:
         return self.kind in ("hour", "day", "week", "month")
 
     @property
+    def is_by_own(self) -> bool:
+        """Whether whose counter it is an account says by its id, or by a label."""
+        return self.owner is None and (self.scope == ACCOUNT or isinstance(self.scope, str))
+
+    @property
     def asks_for_model(self) -> bool:
         """Whether it cannot say of a hold that names no model whether, or where, it counts."""
         return self.scope in (_MODEL, _PROVIDER)
@@ -183,11 +188,13 @@ class LimitRule:
         scope = self.scope
         if self.owner is not None:
             return self.owner
-        if scope == 0:
-            return FLEET
-        value = subject.value(scope)
-        # What calls itself so must not bring all that is new to share its counter.
-        return NONE if value == OTHER else value or NONE
+        return FLEET if scope == 0 else value_said(subject.value(scope))
+
+
+def value_said(value: str | None) -> str:
+    """Whose counter it is, by the value of a scope."""
+    # What calls itself so must not bring all that is new to share its counter.
+    return NONE if value == OTHER else value or NONE
 
 
 def rules_of_account(
@@ -250,7 +257,9 @@ def product_rule(product: str, tokens: int | None, alert_at: Decimal) -> LimitRu
     return LimitRule(-1, limit, str, (TOKENS,))
 
 
-_KNOWN_MAX = 10_000
+KNOWN_MAX = 10_000
+Counted = tuple[LimitRule, str | None]
+"""A limit that something counts in, and whose counter it is: None where that is the account's own, or by a label."""
 
 
 class LimitIndex:
@@ -261,13 +270,13 @@ class LimitIndex:
 
     __slots__ = (
         "_alert_at",
-        "_by_own",
-        "_known",
         "always",
+        "asks_for",
         "by_name",
         "calendars",
         "day",
         "keyed",
+        "known",
         "needs_provider",
         "products",
     )
@@ -285,9 +294,12 @@ class LimitIndex:
         self.always = [rule for rule in rules if not rule.match]
         self.keyed: dict[int | str, dict[str, list[LimitRule]]] = {}
         self.needs_provider = any(rule.needs_provider for rule in rules)
-        self._by_own = any(key == _ACCOUNT or isinstance(key, str) for rule in rules for key, _ in rule.match)
-        self._known: dict[tuple[str | None, ...], list[LimitRule]] = {}
-        """What matches a use, by what it says of itself beside its account and its labels: a memory, and no state."""
+        own = {key for rule in rules for key, _ in rule.match if key == ACCOUNT or isinstance(key, str)}
+        self.asks_for = tuple(sorted(own, key=str))
+        """What of an account's own limits match by: its id (`ACCOUNT`), and names of labels."""
+        self.known: dict[tuple[str | None, ...], Sequence[Counted]] = {}
+        """What accounts count in, by what limits match of them and by the model as they name it: a memory, and no
+        state (see `limit_subjects.limits_of`). At most `KNOWN_MAX` kinds, then from the start."""
         self.calendars = frozenset(rule.kind for rule in rules if rule.is_calendar)
         crowd = Tally((key, value) for rule in rules for key, values in rule.match for value in values)
         for rule in rules:
@@ -299,14 +311,9 @@ class LimitIndex:
     def __bool__(self) -> bool:
         return bool(self.by_name)
 
-    def matching(self, subject: Subject, *, hold: bool = False) -> Sequence[LimitRule]:
-        """Those that a use counts in, in the order of the configuration, then those of accounts, from the top; of a
-        hold only those that it is known of.
-        """
-        found = self._matching(subject, hold=hold)
-        if subject.caps:
-            return [*found, *(rule for rule in subject.caps if not rule.match or rule.fits(subject))]
-        return found
+    def matching(self, subject: Subject) -> Sequence[LimitRule]:
+        """Those that a use counts in, in the order of the configuration, then those of accounts, from the top."""
+        return [*self.find(subject), *(rule for rule in subject.caps if not rule.match or rule.fits(subject))]
 
     def product(self, name: str) -> LimitRule:
         """What a product's tokens of the day are counted by."""
@@ -325,23 +332,8 @@ class LimitIndex:
         shorthands = [self.day] if self.day.is_bounded else []
         return [rule.name for rule in (*shorthands, *self.products.values(), *self.by_name.values())]
 
-    def _matching(self, subject: Subject, *, hold: bool) -> Sequence[LimitRule]:
-        if self._by_own:
-            found: Sequence[LimitRule] = self._find(subject)
-        else:
-            # Whose it is and what its labels are does not matter: many uses are alike.
-            kind = subject[1:6]
-            known = self._known.get(kind)
-            if known is None:
-                if len(self._known) >= _KNOWN_MAX:
-                    self._known.clear()
-                known = self._known[kind] = self._find(subject)
-            found = known
-        if hold and subject.model is None:
-            return [rule for rule in found if not rule.asks_for_model]
-        return found
-
-    def _find(self, subject: Subject) -> list[LimitRule]:
+    def find(self, subject: Subject) -> list[LimitRule]:
+        """Those of the configuration that a use counts in, in its order."""
         found = [*self.always]
         for key, by_value in self.keyed.items():
             value = subject.value(key)

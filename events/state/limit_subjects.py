@@ -1,10 +1,12 @@
-"""What a use, a hold or a run says of itself to the limits: see `Subject`."""
+"""What a use, a hold or a run says of itself to the limits (see `Subject`), and which it counts in for that."""
+
+from collections.abc import Sequence
 
 from tallystick.config.model_names import PROVIDERS, provider_of
 from tallystick.events.catalog import HoldSettled, Said, UsageCorrected, UsageReported
 from tallystick.events.state.accounts import Account, EndedHold, Hold
 from tallystick.events.state.ledger import Ledger
-from tallystick.events.state.limit_rules import LimitRule, Subject
+from tallystick.events.state.limit_rules import KNOWN_MAX, Counted, LimitRule, Subject, value_said
 
 Units = tuple[int, int, int, int, int, int, int]
 """By measure (see `limit_rules`): tokens, milliseconds, nano-dollars, input, output, requests, and what is open."""
@@ -16,9 +18,8 @@ def subject_of(
     """An open account, with what a message says. The account's labels win over the message's; a run that names no model
     is on that which it was started with.
     """
-    if model is None and account.is_run:
-        task = ledger.tasks.get(account.id)  # also while it ends
-        model = None if task is None else task.model
+    if model is None and account.run is not None:
+        model = _model_of_run(ledger, account)
     own = account.all_labels
     both = own if not labels else labels if not own else {**labels, **own}
     name, provider = model_of(ledger, model, account.caps)
@@ -34,15 +35,71 @@ def subject_of(
     )
 
 
-def subject_of_report(
+def limits_of(
+    ledger: Ledger,
+    account: Account,
+    model: str | None = None,
+    labels: dict[str, str] | None = None,
+    *,
+    hold: bool = False,
+) -> Sequence[Counted]:
+    """The limits that an open account counts in with what a message says, in the order of `LimitIndex.matching`; of a
+    hold only those that it is known of. Where None stands for the value, `own_value` says it.
+
+    Those of the configuration are found once for all accounts that are alike to them.
+    """
+    index, caps = ledger.rules.limits, account.caps
+    if model is None and account.run is not None:
+        model = _model_of_run(ledger, account)
+    kind: tuple[str | None, ...] = (account.agent_type, account.budget_product, account.budget_workflow, model)
+    if index.asks_for:
+        kind += tuple([_own(account, labels, key) for key in index.asks_for])
+    found = index.known.get(kind)
+    if found is None:
+        if len(index.known) >= KNOWN_MAX:
+            index.known.clear()
+        subject = subject_of(ledger, account, model, labels)
+        found = [(rule, None if rule.is_by_own else rule.value_of(subject)) for rule in index.find(subject)]
+        index.known[kind] = found
+    if hold and model is None:
+        found = [one for one in found if not one[0].asks_for_model]
+    if not caps:
+        return found
+    subject = subject_of(ledger, account, model, labels)
+    return [*found, *((rule, rule.owner) for rule in caps if not rule.match or rule.fits(subject))]
+
+
+def own_value(rule: LimitRule, account: Account, labels: dict[str, str] | None) -> str:
+    """Whose counter it is of a limit that counts by accounts or by a label."""
+    return value_said(_own(account, labels, rule.scope))
+
+
+def _own(account: Account, labels: dict[str, str] | None, key: int | str) -> str | None:
+    """The id of an account, or what a label says: its own has precedence over that of a message."""
+    if isinstance(key, int):
+        return account.id
+    own = account.all_labels
+    if own is not None and key in own:
+        return own[key]
+    return None if labels is None else labels.get(key)
+
+
+def _model_of_run(ledger: Ledger, account: Account) -> str | None:
+    """A run that names no model is on that which it was started with."""
+    task = ledger.tasks.get(account.id) if account.is_run else None  # also while it ends
+    return None if task is None else task.model
+
+
+def limits_of_report(
     ledger: Ledger, account: Account | None, event: UsageReported, model: str | None, labels: dict[str, str] | None
-) -> Subject:
-    """A report; without an account it says itself what it counts for."""
+) -> Sequence[Counted]:
+    """The limits that a report counts in; without an account it says itself what it counts for."""
     if account is not None:
-        return subject_of(ledger, account, model, labels)
+        return limits_of(ledger, account, model, labels)
     caps = caps_of_late(ledger, event)
     name, provider = model_of(ledger, model, caps)
-    return Subject(event.agent, event.agent_type, event.product, event.workflow, name, provider, labels, caps)
+    said = Subject(event.agent, event.agent_type, event.product, event.workflow, name, provider, labels, caps)
+    return [(rule, rule.value_of(said)) for rule in ledger.rules.limits.matching(said)]
 
 
 def of_hold(hold: Hold | EndedHold, event: UsageReported | HoldSettled) -> tuple[str | None, dict[str, str] | None]:

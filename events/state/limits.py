@@ -252,6 +252,15 @@ class Limits:
             del state.counters[value]
             self.count -= 1
 
+    def forget(self, places: Iterable[Place], now: int) -> None:
+        """Forget counters that are not needed any more."""
+        if self.is_fork:
+            return
+        for place in places:
+            found = self.at(place)
+            if found is not None:
+                self.forget_unused(found[0], place[2], now)
+
     def forget_over(self, state: LimitState, now: int) -> None:
         """Forget the counters whose own windows are over: a few of them at every use."""
         over, rule = state.over, state.rule

@@ -25,7 +25,6 @@ class Rules:
     """
 
     __slots__ = (
-        "are_plain",
         "catalogued",
         "config",
         "counters_max",
@@ -95,8 +94,6 @@ class Rules:
         self.counters_max = config.limits_counters_max
         self.limits = LimitIndex(config, self.model_name)
         self.pauses = self.paused or bool(self.paused_products)
-        self.are_plain = not (self.limits or self.pauses or self.last_call)
-        """No limit, no pause and no last call has a say in what is used."""
 
     def with_config(self, config: Config) -> "Rules":
         """These with another configuration, under the same operators' words."""

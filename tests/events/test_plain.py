@@ -23,6 +23,7 @@ from tallystick.events.messages.replies import Refusal
 from tallystick.events.state.ledger import Ledger
 from tests.support.core import START, TESTER, dump, fleet, submit
 from tests.support.examples import examples
+from tests.support.plain_limits import limited_session
 from tests.support.plain_sessions import PRICES, session
 from tests.support.strategies import Step, commands
 
@@ -88,6 +89,14 @@ def test_any_session_goes_as_on_the_general_path(steps: list[Step]) -> None:
 @given(st.integers(0, 2**64))
 def test_any_use_is_decided_as_on_the_general_path(seed: int) -> None:
     pair, steps = Pair(), session(seed)
+    assert not isinstance(pair.ask(*steps[0]), Refusal)
+    pair.play(steps[1:])
+
+
+@settings(PROFILE, max_examples=examples(600))
+@given(st.integers(0, 2**64))
+def test_any_use_under_limits_is_decided_as_on_the_general_path(seed: int) -> None:
+    pair, steps = Pair(), limited_session(seed)
     assert not isinstance(pair.ask(*steps[0]), Refusal)
     pair.play(steps[1:])
 

@@ -1,6 +1,7 @@
 """Sessions of the messages that may be plain cases, and now and then of what makes them no plain cases."""
 
 import datetime as dt
+from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from random import Random
 from typing import Any
@@ -20,8 +21,9 @@ _COUNTS = ("input_tokens", "output_tokens", "cached_tokens", "reasoning_tokens",
 class Dice(Random):
     """Oddities come now and then in some sessions, and hardly ever in others, so that these go on being plain."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, models: Sequence[str] = ("writer-1", "reader-1")) -> None:
         super().__init__(seed)
+        self.models = models
         self.calm = self.choice((1, 5, 30))
 
     def seldom(self, sides: int) -> bool:
@@ -48,15 +50,19 @@ def session(seed: int) -> list[Step]:
             delegated=dice.seldom(6),
         )
         steps.append((opened, 1.0))
+    return [*steps, *use(dice, otherwise)]
+
+
+def use(dice: Dice, otherwise: "Maker") -> Iterator[Step]:
+    """Reports, holds and settlements, and ``otherwise`` now and then something else."""
     held: list[str] = []
     for number in range(60):
-        make = _else if dice.seldom(15) else dice.choice((_report, _reserve, _settle))
+        make = otherwise if dice.seldom(15) else dice.choice((report, reserve, settle))
         command = make(dice, held)
         command.id = f"m-{number}"
-        if make is _reserve:
+        if make is reserve:
             held.append(command.id)
-        steps.append((command, dice.choice((0.0, 0.2, 1.0, 1.0, 30.0, 90.0))))
-    return steps
+        yield command, dice.choice((0.0, 0.2, 1.0, 1.0, 30.0, 90.0))
 
 
 def _configured(dice: Dice) -> c.Command:
@@ -92,9 +98,7 @@ def _spoken(dice: Dice, of: type[c.Command]) -> dict[str, Any]:
     """What a message says beside its amounts."""
     said: dict[str, Any] = {}
     if not dice.randint(0, 2):
-        said["model"] = dice.choice(
-            ("writer-1", "reader-1", *(("unheard-of", "writer\u200b-1") if dice.seldom(3) else ()))
-        )
+        said["model"] = dice.choice((*dice.models, *(("unheard-of", "writer\u200b-1") if dice.seldom(3) else ())))
         names = dice.sample(_COUNTS, dice.choice((0, 1, 2, 3))) if dice.seldom(3) else ("input_tokens", "output_tokens")
         said |= {name: dice.choice((0, 10, 60, 400)) for name in names}
     if not dice.randint(0, 5):
@@ -116,7 +120,8 @@ def _agent(dice: Dice) -> str:
     return dice.choice(NAMES) if dice.seldom(3) else dice.choice(NAMES[:4])
 
 
-def _report(dice: Dice, held: list[str]) -> c.Command:
+def report(dice: Dice, held: list[str]) -> c.Command:
+    """A report."""
     said: dict[str, Any] = {**_spoken(dice, c.ReportUsage), "agent": _agent(dice)}
     said["usage"] = None if dice.seldom(6) else _amounts(dice, dice.choice((Usage, Budget)))
     if dice.seldom(15):
@@ -126,7 +131,8 @@ def _report(dice: Dice, held: list[str]) -> c.Command:
     return c.ReportUsage(**said)
 
 
-def _reserve(dice: Dice, held: list[str]) -> c.Command:
+def reserve(dice: Dice, held: list[str]) -> c.Command:
+    """A hold."""
     said: dict[str, Any] = {**_spoken(dice, c.Reserve), "agent": _agent(dice)}
     said["estimate"] = None if dice.seldom(6) else _amounts(dice, Budget)
     odd: dict[str, Any] = {
@@ -141,13 +147,15 @@ def _reserve(dice: Dice, held: list[str]) -> c.Command:
     return c.Reserve(**said, **{name: value for name, value in odd.items() if dice.seldom(12)})
 
 
-def _settle(dice: Dice, held: list[str]) -> c.Command:
+def settle(dice: Dice, held: list[str]) -> c.Command:
+    """The end of one of the last holds, or a part of it."""
     usage = _amounts(dice, dice.choice((Usage, Budget)))
     hold = dice.choice(held[-3:]) if held else "none"
     return c.Settle(hold=hold, usage=usage, final=not dice.seldom(6), **_spoken(dice, c.Settle))
 
 
-def _else(dice: Dice, held: list[str]) -> c.Command:
+def otherwise(dice: Dice, held: list[str]) -> c.Command:
+    """What makes some cases no plain ones."""
     agent = dice.choice(NAMES[:4])
     return dice.choice(
         (
@@ -165,3 +173,7 @@ def _else(dice: Dice, held: list[str]) -> c.Command:
             p.OpenFleet(),
         )
     )
+
+
+Maker = Callable[[Dice, list[str]], c.Command]
+"""Makes a message; the list has the ids of the holds so far."""
