@@ -51,6 +51,7 @@ class Rules:
         "prices",
         "quantile",
         "reserve_part",
+        "starts_are_plain",
         "throttle_rate",
         "token_weights",
         "weights",
@@ -97,6 +98,8 @@ class Rules:
         self.pauses = self.paused or bool(self.paused_products)
         self.are_plain = not (self.limits or self.pauses or self.last_call)
         """No limit, no pause and no last call has a say in what is used."""
+        self.starts_are_plain = not (self.limits or self.limits.day.is_bounded or self.limits.products or self.pauses)
+        """No limit, not one of the day either, and no pause has a say in which tasks start."""
 
     def with_config(self, config: Config) -> "Rules":
         """These with another configuration, under the same operators' words."""
