@@ -179,8 +179,9 @@ class Allocator:
 
     def _place(self, question: Question, submitted: c.SubmitTask, now: dt.datetime) -> None:
         """Place a task; one that was placed before, and that its sender waits for, is only shown."""
-        if submitted.id in self._index.ledger.ids or (
-            self._propose(place(self._index, submitted, now), now, question) and submitted.wait_seconds
+        waits = submitted.wait_seconds
+        if (waits and submitted.id in self._index.ledger.ids) or (
+            self._propose(place(self._index, submitted, now), now, question) and waits
         ):
             self._show_or_wait(question, submitted, now)
 

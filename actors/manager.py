@@ -89,9 +89,8 @@ class Manager:
         self._followed = 0
         """How many of the lines the allocator was given."""
         self._allocator: Allocator | None = Allocator(ledger, self)
-        """None after it was given up."""
         self._allocator_due: dt.datetime | None = None
-        """When it wants to look again; None: it has worked since it was asked."""
+        """When it wants to look again; None: it has worked since it was asked. (No allocator: it was given up.)"""
         self.waits = HoldWaits(self)
         self._waits_followed = 0
         """How many of the lines those who wait for room were tried after."""
@@ -203,31 +202,30 @@ class Manager:
         log keeps the proposal itself.
         """
         self.taken += 1
-        question = proposal.answers
+        command, question = proposal.command, proposal.answers
         if self.halted is not None:
             if question is not None:
                 answer_with(question.envelope, halted_answer(self.halted))
             return False
         if question is not None and not self._is_open(question):
             return False
-        if isinstance(plan := proposal.command, p.ApplyMoves):
+        if isinstance(plan := command, p.ApplyMoves):
             self._tell_allocator(now)
             self._consult(lambda allocator: allocator.keep_money(plan, now), now)
         asked, by, peer, trace = b"", proposal.by, None, None
         if question is not None:
             by, peer, trace = question.envelope.by, question.envelope.peer, question.envelope.trace
-            if not (question.command.is_query or isinstance(proposal.command, p.TellTask)):
-                proposal.command.id = question.command.id
+            if not (question.command.is_query or isinstance(command, p.TellTask)):
+                command.id = question.command.id
                 asked = question.envelope.asked[question.slot]
-        asked = asked or encode_command(proposal.command)
         try:
-            answer = self.decide(proposal.command, asked, by, now, peer=peer, trace=trace)
+            answer = self.decide(command, asked or encode_command(command), by, now, peer=peer, trace=trace)
         except Exception as error:
             self._core_error = error
             raise
         accepted = not answer.startswith(_ERROR)
         # Who waits for a task that was placed now is answered by the allocator.
-        placed = proposal.command.submitted.wait_seconds if isinstance(proposal.command, p.PlaceTask) else None
+        placed = command.submitted.wait_seconds if isinstance(command, p.PlaceTask) else None
         if question is not None and not (accepted and placed):
             self.settle(question, answer)
         return accepted
