@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from tallystick.actors.policies.scheduling.dispatch import pick
-from tallystick.actors.policies.scheduling.index import NAMED, SchedulerIndex
+from tallystick.actors.policies.scheduling.index import SchedulerIndex
 from tallystick.actors.policies.scheduling.placement import place
 from tallystick.actors.policies.scheduling.preemption import next_victim_at, preempt
 from tallystick.actors.policies.scheduling.queue import Ranked
@@ -134,15 +134,11 @@ class Allocator:
         """Take in what was decided and what was ``refused``: start what can start now, and answer who waited for it."""
         index = self._index
         taken_back, self.refused = self.refused, []
-        if events:
-            index.follow(events)
-        named: dict[str, None] = {}
+        named = index.follow(events) if events else {}
         # What ranks higher than before, for what waits for it, may take a slot or what is kept for others.
         fleet, look = False, index.raised
         for event in events:
             kind = type(event)
-            if kind in NAMED:
-                named[event.task] = None  # type: ignore[attr-defined]  # all of these have one
             if kind in _FREES:
                 look = True
                 index.blocked.clear()
@@ -151,7 +147,8 @@ class Allocator:
                 look = look or self._may_overtake(event)
                 if event.code in ("daily_cost", "limit_reached") and self._retry_at is None:
                     self._retry_at = later(now, TRY_AGAIN)
-        self._note(index.queue if fleet else ())
+        if fleet:
+            self._note(index.queue)
         self._note(named)
         if look:
             self._dispatch(now)
@@ -182,8 +179,9 @@ class Allocator:
 
     def _place(self, question: Question, submitted: c.SubmitTask, now: dt.datetime) -> None:
         """Place a task; one that was placed before, and that its sender waits for, is only shown."""
-        if submitted.id in self._index.ledger.ids or (
-            self._propose(place(self._index, submitted, now), now, question) and submitted.wait_seconds
+        waits = submitted.wait_seconds
+        if (waits and submitted.id in self._index.ledger.ids) or (
+            self._propose(place(self._index, submitted, now), now, question) and waits
         ):
             self._show_or_wait(question, submitted, now)
 
@@ -194,10 +192,10 @@ class Allocator:
 
     def _may_overtake(self, event: e.TaskQueued) -> bool:
         """Whether a task that has just begun to wait is a reason to look: it frees no slot, but may take one."""
-        queue = self._index.queue
+        index = self._index
         if event.code in (None, "outranked"):
             return True
-        return event.task in queue and self._index.may_preempt(queue[event.task].kind)
+        return bool(index.preempting) and event.task in index.queue and index.may_preempt(index.queue[event.task].kind)
 
     def _note(self, tasks: Iterable[str]) -> None:
         """Note until when these tasks may wait."""
@@ -226,7 +224,7 @@ class Allocator:
                 self._retry_at = later(now, TRY_AGAIN) if waits else None
                 break
             self._start(first, None, now)
-        while any(map(index.may_preempt, index.queue.kinds)):
+        while index.has_preempting():
             running = index.running()
             moment, config = index.moment(now), index.config
             found = preempt(index.queue, index.slots, running, moment, index.may_start, config, index.claims)
@@ -254,15 +252,14 @@ class Allocator:
 
     def _announce(self, events: Sequence[e.Event], now: dt.datetime) -> None:
         """Answer those who wait for a task that has changed; of a run that began by itself the next question learns."""
+        waits, tasks = self._waits, self._index.tasks
         for event in events:
-            if type(event) not in _CHANGES:
-                continue
-            name = event.task  # type: ignore[attr-defined]  # all of these have one
-            by_itself = type(event) is e.TaskStarted and event.id.startswith(c.INTERNAL_ID)
-            if by_itself and name in self._index.tasks.running:
-                self._unannounced.add(name)
-            for question in self._waits.changed(name, keeps_submitters=self._index.tasks.is_waiting(name)):
-                self._show_task(question, now)
+            if type(event) is e.TaskStarted and event.id.startswith(c.INTERNAL_ID) and event.task in tasks.running:
+                self._unannounced.add(event.task)
+            if waits and type(event) in _CHANGES:
+                name = event.task  # type: ignore[attr-defined]  # all of these have one
+                for question in waits.changed(name, keeps_submitters=tasks.is_waiting(name)):
+                    self._show_task(question, now)
 
     def _show_or_wait(self, question: Question, asked: c.GetTask | c.SubmitTask, now: dt.datetime) -> None:
         try:

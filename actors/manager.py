@@ -89,8 +89,8 @@ class Manager:
         self._followed = 0
         """How many of the lines the allocator was given."""
         self._allocator: Allocator | None = Allocator(ledger, self)
-        """None after it was given up."""
-        self._allocator_due = self._allocator.due_at()
+        self._allocator_due: dt.datetime | None = None
+        """When it wants to look again; None: it has worked since it was asked. (No allocator: it was given up.)"""
         self.waits = HoldWaits(self)
         self._waits_followed = 0
         """How many of the lines those who wait for room were tried after."""
@@ -202,30 +202,30 @@ class Manager:
         log keeps the proposal itself.
         """
         self.taken += 1
-        question = proposal.answers
+        command, question = proposal.command, proposal.answers
         if self.halted is not None:
             if question is not None:
                 answer_with(question.envelope, halted_answer(self.halted))
             return False
         if question is not None and not self._is_open(question):
             return False
-        if isinstance(plan := proposal.command, p.ApplyMoves):
+        if isinstance(plan := command, p.ApplyMoves):
             self._tell_allocator(now)
             self._consult(lambda allocator: allocator.keep_money(plan, now), now)
-        asked, by, peer, trace = encode_command(proposal.command), proposal.by, None, None
+        asked, by, peer, trace = b"", proposal.by, None, None
         if question is not None:
             by, peer, trace = question.envelope.by, question.envelope.peer, question.envelope.trace
-            if not (question.command.is_query or isinstance(proposal.command, p.TellTask)):
-                proposal.command.id = question.command.id
+            if not (question.command.is_query or isinstance(command, p.TellTask)):
+                command.id = question.command.id
                 asked = question.envelope.asked[question.slot]
         try:
-            answer = self.decide(proposal.command, asked, by, now, peer=peer, trace=trace)
+            answer = self.decide(command, asked or encode_command(command), by, now, peer=peer, trace=trace)
         except Exception as error:
             self._core_error = error
             raise
         accepted = not answer.startswith(_ERROR)
         # Who waits for a task that was placed now is answered by the allocator.
-        placed = proposal.command.submitted.wait_seconds if isinstance(proposal.command, p.PlaceTask) else None
+        placed = command.submitted.wait_seconds if isinstance(command, p.PlaceTask) else None
         if question is not None and not (accepted and placed):
             self.settle(question, answer)
         return accepted
@@ -249,7 +249,9 @@ class Manager:
         """When `wake` is to be called next: something happens by itself, or the allocator wants to look again."""
         if self.halted is not None:
             return None
-        due = min(self.ledger.due_at(), self._allocator_due or NEVER, self.waits.due_at())
+        if self._allocator_due is None:
+            self._allocator_due = (self._allocator and self._allocator.due_at()) or NEVER
+        due = min(self.ledger.due_at(), self._allocator_due, self.waits.due_at())
         return None if due == NEVER else due
 
     def wake(self, now: dt.datetime) -> None:
@@ -278,6 +280,7 @@ class Manager:
 
     def _consult(self, work: Callable[[Allocator], None], now: dt.datetime) -> None:
         """Let the allocator work. Where it fails, another begins from the ledger, and answers the open questions."""
+        self._allocator_due = None
         while ALLOCATOR not in self._missing:
             try:
                 if self._allocator is None:
@@ -285,11 +288,10 @@ class Manager:
                     self._allocator = Allocator(self.ledger, self)
                     work = lambda allocator: self._resume(allocator, now)  # noqa: E731
                 work(self._allocator)
-                self._allocator_due = self._allocator.due_at()
             except Exception as error:
                 if self._crashes is None or error is self._core_error:
                     raise
-                self._allocator = self._allocator_due = None
+                self._allocator = None
                 reason = f"{type(error).__name__}: {error}"
                 if not self._crashes.note(ALLOCATOR, reason, now):
                     self.give_up_specialist(ALLOCATOR, reason, now)

@@ -27,6 +27,8 @@ class Missing:
 
     def answer_for(self, judge: str) -> bytes | None:
         """What is answered in the place of ``judge``, where it or whom it asks was given up; None where it can."""
+        if not self._reasons:
+            return None
         name = next((one for one in (judge, *_ASKS.get(judge, ())) if one in self._reasons), None)
         if name is None:
             return None

@@ -64,6 +64,12 @@ def misspelled(name: str) -> Misspelled | None:
     return None
 
 
+def are_plain(*names: str) -> bool:
+    """Whether names are of printable ASCII without a space, as nearly all are: then nothing is wrong with them."""
+    text = "".join(names)
+    return text.isascii() and text.isprintable() and " " not in text
+
+
 def repaired(name: str) -> str:
     """A name without what `misspelled` finds, at most 128 characters long.
 

@@ -19,6 +19,9 @@ class Waits:
         self._until: Deadlines[str] = Deadlines()
         self._count = 0
 
+    def __bool__(self) -> bool:
+        return bool(self._questions)
+
     @property
     def full(self) -> bool:
         return len(self._questions) >= WAITS_MAX

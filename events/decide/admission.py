@@ -24,6 +24,8 @@ from tallystick.events.state.tasks import Task
 
 def obstacle(ledger: Ledger, task: Task, victim: Task | None = None) -> Reason | None:
     """The first thing that keeps a task from a slot, or None. ``victim``: as if that running task had given its up."""
+    if needs_only_a_slot(ledger, task.id, task.agent_type, task.parent):
+        return _no_slot(ledger, task, victim)
     for check in _CHECKS:
         reason = check(ledger, task, victim)
         if reason is not None:
@@ -31,16 +33,39 @@ def obstacle(ledger: Ledger, task: Task, victim: Task | None = None) -> Reason |
     return None
 
 
+def needs_only_a_slot(ledger: Ledger, task: str, agent_type: str, parent: str | None) -> bool:
+    """Whether nothing but slots can be in the way of a task, as one look tells; where it does not, the checks do.
+
+    So it is where nothing is paused, stopped or limited and the pool has what is needed: then no check but that of the
+    slots finds anything.
+    """
+    if (
+        parent is not None
+        or not ledger.rules.starts_are_plain
+        or ledger.paused is not None
+        or ledger.stopped_above is not None
+        or ledger.response
+        or ledger.day.tripped is not None
+        or task in ledger.stops
+        or task in ledger.accounts
+    ):
+        return False
+    needed, root = max_tokens(ledger.rules.config, agent_type), ledger.root
+    return needed is None or root.allocated[TOKENS] is None or needed <= root.free[TOKENS]
+
+
 def impossible(ledger: Ledger, task: Task) -> Reason | None:
     """Why a task can never run under what is configured, or None: a limit of zero, or more tokens than there are."""
-    for name, limit in _limits(ledger, task):
-        if limit == 0:
-            return Reason(_CODES[name], 0, 0, f"no {_whose(name, task)} may run: the limit is 0")
-    reason = never_today(ledger, task) or never_under_limits(ledger, task)
-    if reason is not None:
-        return reason
-    needed, total = max_tokens(ledger.rules.config, task.agent_type), ledger.total[TOKENS]
-    if total is None or needed is None:
+    limits = _limits(ledger, task)
+    if 0 in limits:
+        name = _NAMES[limits.index(0)]
+        return Reason(_CODES[name], 0, 0, f"no {_whose(name, task)} may run: the limit is 0")
+    if not ledger.rules.starts_are_plain or task.parent is not None:
+        reason = never_today(ledger, task) or never_under_limits(ledger, task)
+        if reason is not None:
+            return reason
+    needed = max_tokens(ledger.rules.config, task.agent_type)
+    if needed is None or (total := ledger.total[TOKENS]) is None:
         return None
     most = ledger.spendable(TOKENS)
     if needed > most and is_critical(ledger, task):
@@ -134,6 +159,8 @@ def may_start(ledger: Ledger, task: Task) -> bool:
 
 def hindrance(ledger: Ledger, task: Task) -> Reason | None:
     """The first thing besides slots that keeps a task from starting, or None."""
+    if needs_only_a_slot(ledger, task.id, task.agent_type, task.parent):
+        return None
     return next((found for check in _CHECKS if check is not _no_slot and (found := check(ledger, task, None))), None)
 
 
@@ -168,18 +195,15 @@ def _task_stopped(ledger: Ledger, task: Task, victim: Task | None) -> Reason | N
     return None if reason is None else Reason("agent_stopped", None, None, f"{task.id} was stopped: {reason}")
 
 
+_NAMES = ("product", "type", "total")
 _CODES = {"product": "product_concurrency", "type": "type_concurrency", "total": "total_concurrency"}
 
 
-def _limits(ledger: Ledger, task: Task) -> list[tuple[str, int | None]]:
-    """The limits on how many may run at once that a task is under, in the order of the checks."""
+def _limits(ledger: Ledger, task: Task) -> tuple[int | None, int | None, int | None]:
+    """The limits on how many may run at once that a task is under (`_NAMES`), in the order of the checks."""
     config = ledger.rules.config
-    product = config.products.get(task.product)
-    return [
-        ("product", None if product is None else product.max_concurrent_agents),
-        ("type", config.max_concurrent.per_type.get(task.agent_type)),
-        ("total", config.max_concurrent.total),
-    ]
+    product, most = config.products.get(task.product), config.max_concurrent
+    return None if product is None else product.max_concurrent_agents, most.per_type.get(task.agent_type), most.total
 
 
 def _whose(name: str, task: Task) -> str:
@@ -188,20 +212,27 @@ def _whose(name: str, task: Task) -> str:
 
 def _no_slot(ledger: Ledger, task: Task, victim: Task | None) -> Reason | None:
     tasks = ledger.tasks
-    for name, limit in _limits(ledger, task):
-        if limit is None:
-            continue
-        if name == "product":
-            running = tasks.by_product[task.product] - (victim is not None and victim.product == task.product)
-        elif name == "type":
-            running = tasks.by_type[task.agent_type] - (victim is not None and victim.agent_type == task.agent_type)
-        else:
-            running = len(tasks.running) - (victim is not None)
-        if running >= limit:
-            many = "max 1 task" if limit == 1 else f"max {limit} tasks"
-            what = many if name == "total" else f"max {_whose(name, task)} ({limit})"
-            return Reason(_CODES[name], limit, running, f"{what} already running")
+    of_product, of_type, total = _limits(ledger, task)
+    if of_product is not None:
+        running = tasks.by_product[task.product] - (victim is not None and victim.product == task.product)
+        if running >= of_product:
+            return _full("product", task, of_product, running)
+    if of_type is not None:
+        running = tasks.by_type[task.agent_type] - (victim is not None and victim.agent_type == task.agent_type)
+        if running >= of_type:
+            return _full("type", task, of_type, running)
+    if total is not None:
+        running = len(tasks.running) - (victim is not None)
+        if running >= total:
+            return _full("total", task, total, running)
     return None
+
+
+def _full(name: str, task: Task, limit: int, running: int) -> Reason:
+    """All slots under a limit are taken."""
+    many = "max 1 task" if limit == 1 else f"max {limit} tasks"
+    what = many if name == "total" else f"max {_whose(name, task)} ({limit})"
+    return Reason(_CODES[name], limit, running, f"{what} already running")
 
 
 def _stopped(ledger: Ledger, task: Task, victim: Task | None) -> Reason | None:

@@ -89,10 +89,10 @@ def misspelled_id(ledger: Ledger, command: c.Command) -> Refusal | None:
 
     A query leaves no trace of its id, and a fact is recorded under another one (`recorded_id`).
     """
-    if type(command).query or isinstance(command, _FACTS) or command.id is None or command.id in ledger.ids:
+    if type(command).query or isinstance(command, _FACTS) or command.id is None:
         return None
     wrong = misspelled(command.id)
-    if wrong is None:
+    if wrong is None or command.id in ledger.ids:
         return None
     text = f"id: found {command.id!a} with {wrong.character}, allowed is {wrong.allowed}"
     return Refusal("invalid_message", text, {"field": "id", "character": wrong.character})

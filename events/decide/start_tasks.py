@@ -3,9 +3,8 @@
 from collections import Counter
 from collections.abc import Sequence
 
-import msgspec
-
 from tallystick.config.amounts import Amounts
+from tallystick.config.spelling import are_plain
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.decide.admission import impossible, may_give_way, needs, obstacle, payer
@@ -21,6 +20,7 @@ from tallystick.events.decide.turn import Turn
 from tallystick.events.messages import proposals as p
 from tallystick.events.messages.replies import Done, Refusal
 from tallystick.events.messages.task_replies import Reason, TaskStatus
+from tallystick.events.state.accounts import RESERVED_NAMES
 from tallystick.events.state.calendar import later
 from tallystick.events.state.inheritance import effective_priority
 from tallystick.events.state.ledger import Ledger
@@ -48,8 +48,15 @@ def place_task(turn: Turn, command: p.PlaceTask) -> TaskStatus | Refusal:
     task = ledger.tasks.known[wanted.task]
     reason = failed or impossible(ledger, task)
     if reason is not None:
-        code, limit, current, message, _ = msgspec.structs.astuple(reason)
-        turn.record(e.TaskRejected(task=task.id, code=code, limit=limit, current=current, message=message))
+        turn.record(
+            e.TaskRejected(
+                task=task.id,
+                code=reason.code,
+                limit=reason.limit,
+                current=reason.current,
+                message=reason.message,
+            )
+        )
     elif task.unmet:
         turn.record(e.DependenciesAwaited(task=task.id, unfinished=list(task.unmet)))
     else:
@@ -70,8 +77,18 @@ def _admit_or_queue(turn: Turn, task: Task, command: p.PlaceTask) -> Reason | No
     if reason is None:
         _start(turn, task, command)
     else:
-        start, unknown = command.expected_start, command.unknown
-        turn.record(e.TaskQueued(task=task.id, expected_start=start, unknown=unknown, **msgspec.structs.asdict(reason)))
+        turn.record(
+            e.TaskQueued(
+                task=task.id,
+                code=reason.code,
+                limit=reason.limit,
+                current=reason.current,
+                message=reason.message,
+                expected_start=command.expected_start,
+                behind=reason.behind,
+                unknown=command.unknown,
+            )
+        )
     return reason
 
 
@@ -84,20 +101,19 @@ def _goes_first(ledger: Ledger, command: p.PlaceTask) -> Reason | None:
     return kept_reason(ledger, command.kept_for)
 
 
+_NAMED = ("task", "agent_type", "product", "workflow", "model")
+
+
 def _why_not_taken(turn: Turn, wanted: c.SubmitTask) -> Refusal | None:
     """Why a task cannot be taken in at all: shape, then existence."""
     ledger = turn.ledger
-    for field, name in (
-        ("task", wanted.task),
-        ("agent_type", wanted.agent_type),
-        ("product", wanted.product),
-        ("workflow", wanted.workflow),
-        ("model", wanted.model),
-    ):
-        refusal = None if name is None else bad_name(ledger, name, field)
-        if refusal is not None:
-            return refusal
-    refusal = first_misspelling(ledger, free_labels(wanted.labels))
+    names = (wanted.task, wanted.agent_type, wanted.product, wanted.workflow or "", wanted.model or "")
+    if not are_plain(*names) or not RESERVED_NAMES.isdisjoint(names):
+        for field, name in zip(_NAMED, names, strict=True):
+            refusal = bad_name(ledger, name, field)
+            if refusal is not None:
+                return refusal
+    refusal = first_misspelling(ledger, free_labels(wanted.labels)) if wanted.labels else None
     if refusal is not None:
         return refusal
     if wanted.depends_on and len(set(wanted.depends_on)) < len(wanted.depends_on):

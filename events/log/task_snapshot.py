@@ -26,7 +26,8 @@ def kept(kind: type[msgspec.Struct]) -> "attrgetter[Any]":
     return attrgetter(*(field.name for field in msgspec.structs.fields(kind) if field.required))
 
 
-_kept = kept(Task)
+_FIELDS = Task.__struct_fields__
+_kept = attrgetter(*_FIELDS[: _FIELDS.index("dependents")])
 
 
 def pack(tasks: Tasks) -> PackedTasks:

@@ -286,7 +286,10 @@ class Ledger(Balances):
             return True
         if self.configured and (self.day.ends_at <= now or self.limits.due <= now):
             return True
-        return bool(self.tasks.leases or self.leases) and self.due_beside_holds() <= now
+        leases = self.tasks.leases
+        if leases and leases[0][0] <= now and not self.is_paused:
+            return True
+        return bool(self.leases) and self.agent_lease_ends_at() <= now
 
     def due_beside_holds(self) -> dt.datetime:
         """`due_at`, holds apart."""

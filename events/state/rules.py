@@ -50,6 +50,7 @@ class Rules:
         "prices",
         "quantile",
         "reserve_part",
+        "starts_are_plain",
         "throttle_rate",
         "token_weights",
         "weights",
@@ -94,6 +95,8 @@ class Rules:
         self.counters_max = config.limits_counters_max
         self.limits = LimitIndex(config, self.model_name)
         self.pauses = self.paused or bool(self.paused_products)
+        self.starts_are_plain = not (self.limits or self.limits.day.is_bounded or self.limits.products or self.pauses)
+        """No limit, not one of the day either, and no pause has a say in which tasks start."""
 
     def with_config(self, config: Config) -> "Rules":
         """These with another configuration, under the same operators' words."""

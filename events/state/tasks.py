@@ -36,10 +36,11 @@ class Run(NamedTuple):
     until: dt.datetime
 
 
-class Task(msgspec.Struct, array_like=True, eq=False):
+class Task(msgspec.Struct, array_like=True, eq=False, gc=False):
     """One unit of work. Times are moments, estimates whole tokens and milliseconds.
 
-    The fields without a default are what a snapshot keeps, in its order.
+    The fields before ``dependents`` are what a snapshot keeps, in its order. No object is in them that could lead back
+    to the task, so collections need not look at it.
     """
 
     id: str
@@ -61,35 +62,35 @@ class Task(msgspec.Struct, array_like=True, eq=False):
     queued_at: dt.datetime
     """When its dependencies were met; it stays when a slot is lost."""
     depends_on: tuple[str, ...]
-    unmet: dict[str, None]
+    unmet: dict[str, None] = {}
     """The tasks that it still waits for."""
-    attempt: int
-    runs: int
-    overdue: bool
-    expected_start: dt.datetime | None
+    attempt: int = 1
+    runs: int = 0
+    overdue: bool = False
+    expected_start: dt.datetime | None = None
     """What was last answered."""
 
-    lease: str | None
-    lease_expires_at: dt.datetime | None
-    started_at: dt.datetime | None
-    model: str | None
-    token_budget: int | None
-    max_tokens: int | None
-    aged: bool
-    budget_passed: bool
-    preempted_at: dt.datetime | None
-    ended: tuple[Run, ...]
+    lease: str | None = None
+    lease_expires_at: dt.datetime | None = None
+    started_at: dt.datetime | None = None
+    model: str | None = None
+    token_budget: int | None = 0
+    max_tokens: int | None = 0
+    aged: bool = False
+    budget_passed: bool = False
+    preempted_at: dt.datetime | None = None
+    ended: tuple[Run, ...] = ()
     """Its last runs that are over, oldest first."""
 
-    code: str | None
+    code: str | None = None
     """Why it ended, where no message asked for it."""
-    position: int
+    position: int = 0
     """Where in the log it ended, 0 while it is open."""
-    because: str | None
+    because: str | None = None
     """The task or account whose end it followed from."""
-    parent_life: int
+    parent_life: int = 0
     """The `Account.life` of the account that pays for it; 0 for the pool."""
-    labels: dict[str, str] | None
+    labels: dict[str, str] | None = None
     """What the account of each of its runs is labelled with."""
 
     dependents: dict[str, None] | None = None
@@ -222,6 +223,8 @@ class Tasks:
 
     def _await_unmet(self, task: Task) -> None:
         """A task waits for those of its dependencies that are open, and they know of it."""
+        if not task.depends_on:
+            return
         task.unmet = {}
         for name in task.depends_on:
             needed = self.known.get(name)

@@ -7,12 +7,13 @@ away once.
 """
 
 import datetime as dt
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tallystick.actors.policies.scheduling.dispatch import Kept, pick
 from tallystick.actors.policies.scheduling.expected_starts import Expectation, expected_starts
 from tallystick.actors.policies.scheduling.fairness import Fairness
+from tallystick.actors.policies.scheduling.newcomer import Newcomer
 from tallystick.actors.policies.scheduling.purse import Purse
 from tallystick.actors.policies.scheduling.queue import Queue
 from tallystick.actors.policies.scheduling.ranking import Moment, Ranking
@@ -22,7 +23,7 @@ from tallystick.config.amounts import COST
 from tallystick.config.kinds import Priority
 from tallystick.config.settings import Config
 from tallystick.events import catalog as e
-from tallystick.events.decide.admission import ACCOUNT, Claim, claims, may_start
+from tallystick.events.decide.admission import ACCOUNT, Claim, claims, may_start, needs_only_a_slot
 from tallystick.events.decide.facts import limit_of
 from tallystick.events.evolve.table import TASK_EVENTS
 from tallystick.events.messages.command import PRIORITIES
@@ -36,6 +37,7 @@ from tallystick.events.state.tasks import Task
 
 NAMED: frozenset[type[e.Event]] = TASK_EVENTS - {e.EstimateAdjusted, e.StartsExpected}
 """The events that happen to one task."""
+_CONFIGURING = frozenset({e.ConfigLoaded, e.PriorityOverridden})
 _MILLISECOND = dt.timedelta(milliseconds=1)
 _WAITS = "waiting_on_dependencies"
 
@@ -51,14 +53,15 @@ class SchedulerIndex:
         self.ledger = ledger
         self.tasks = ledger.tasks
         self.blocked: dict[Kind, None] = {}
-        self.newcomer: Task | None = None
-        """A task that is being placed, and is not on record yet."""
+        self.newcomer: Newcomer | None = None
         config = self.config
         self.queue = Queue(Ranking(config))
         self.slots = Slots(Limits.of(config), ledger.tasks)
         self.fairness = Fairness(_weights(config), ledger.slot_times, self._charged)
         self.allowed = _waits(config)
         """By priority, how long a task may wait before operators are alerted."""
+        self.preempting = _preempting(config)
+        """The priorities of which a task may take the slot of a lower one."""
         self._priorities = priorities_of(config)
         self._levels = self._levels_now()
         """The level of each task that waits for others, as it was last seen."""
@@ -129,7 +132,12 @@ class SchedulerIndex:
 
     def may_start(self, waiting: Waiting) -> bool:
         """Whether a task waits for nothing but a slot: as the core will decide, where it is asked now."""
-        return waiting.kind not in self.blocked and may_start(self.ledger, self._task(waiting))
+        kind, ledger = waiting.kind, self.ledger
+        if kind in self.blocked:
+            return False
+        return needs_only_a_slot(ledger, waiting.task, kind.agent_type, kind.parent) or may_start(
+            ledger, self._task(waiting)
+        )
 
     def claims(self, waiting: Waiting) -> Sequence[Claim] | None:
         """What a task asks of money and of the day; None where something else is in its way."""
@@ -144,7 +152,7 @@ class SchedulerIndex:
 
     def _task(self, waiting: Waiting) -> Task:
         newcomer = self.newcomer
-        return newcomer if newcomer is not None and newcomer.id == waiting.task else self.tasks.known[waiting.task]
+        return newcomer.task if newcomer is not None and newcomer.id == waiting.task else self.tasks.known[waiting.task]
 
     def kept(self, moment: Moment) -> Kept:
         """What aged tasks keep from the others at a moment, where none can start."""
@@ -171,7 +179,11 @@ class SchedulerIndex:
 
     def may_preempt(self, kind: Kind) -> bool:
         """Whether a task of this kind may take the slot of a lower one."""
-        return self.config.priority_levels.of(kind.priority).preempt_lower
+        return kind.priority in self.preempting
+
+    def has_preempting(self) -> bool:
+        """Whether a task waits that may take the slot of a lower one."""
+        return bool(self.preempting) and any(map(self.may_preempt, self.queue.kinds))
 
     def expected(self, moment: Moment) -> dict[str, Expectation]:
         """When each of the foremost waiting tasks is expected to start, or why that is not known."""
@@ -180,14 +192,18 @@ class SchedulerIndex:
 
     # --- following ----------------------------------------------------------------------------------------------------
 
-    def follow(self, events: Iterable[e.Event]) -> None:
-        """Bring the queue in line with the ledger, which has followed these events already. It may be called again."""
+    def follow(self, events: Iterable[e.Event]) -> Mapping[str, None]:
+        """Bring the queue in line with the ledger, which has followed these events already. It may be called again.
+
+        The tasks to which they happened.
+        """
         named: dict[str, None] = {}
         self.raised = False
         for event in events:
-            if type(event) in NAMED:
+            kind = type(event)
+            if kind in NAMED:
                 named[event.task] = None  # type: ignore[attr-defined]  # all of these have one
-            elif isinstance(event, e.ConfigLoaded | e.PriorityOverridden):
+            elif kind in _CONFIGURING:
                 self._configure()
         if self._ahead:
             tasks = self.tasks
@@ -195,19 +211,21 @@ class SchedulerIndex:
             self._count()
         for name in named:
             self._update(name)
+        return named
 
     def _update(self, name: str) -> None:
         """Bring one task in line, and those that it depends on: fewer or more tasks may wait for them, and what they
         inherit may have changed, and so on along those that wait themselves.
         """
-        self._place(name)
         tasks, levels = self.tasks, self._levels
-        task = tasks.get(name)
-        if task is None or task.state != _WAITS:
-            levels.pop(name, None)
-        else:
+        task = self._place(name)
+        if task is not None and task.state == _WAITS:
             levels[name] = task.level
-        below = [] if task is None else list(task.depends_on)
+        elif levels:
+            levels.pop(name, None)
+        if task is None or not task.depends_on:
+            return
+        below = list(task.depends_on)
         while below:
             needed = tasks.get(below.pop())
             if needed is None:
@@ -253,25 +271,27 @@ class SchedulerIndex:
         self.slots.take(kind)
         self.fairness.times.started(kind.product, at)
 
-    def _place(self, name: str) -> None:
-        task, queue = self.tasks.get(name), self.queue
+    def _place(self, name: str) -> Task | None:
+        """Bring one task in line in the queue; the task, if it is known."""
+        task, queue = self.tasks.known.get(name), self.queue
         if task is None or not self._is_waiting(task):
             if name in queue:
                 queue.remove(name)
-            return
+            return task
         waiting = self.waiting(task)
         if name not in queue:
             queue.add(waiting)
         elif queue[name] != waiting:
             self.raised = self.raised or is_higher(waiting.kind.priority, queue[name].kind.priority)
             queue.replace(waiting)
+        return task
 
     def _is_waiting(self, task: Task) -> bool:
         return task.state == "queued" and task.id not in self._ahead
 
     def _configure(self) -> None:
         config, priorities = self.config, priorities_of(self.config)
-        self.allowed = _waits(config)
+        self.allowed, self.preempting = _waits(config), _preempting(config)
         self.queue.ranking = Ranking(config)
         self.slots.limits = Limits.of(config)
         self.fairness.weigh(_weights(config))
@@ -288,6 +308,10 @@ class SchedulerIndex:
 def _weights(config: Config) -> dict[str, Any]:
     """The products whose weight is not 1."""
     return {name: product.weight for name, product in config.products.items() if product.weight != 1}
+
+
+def _preempting(config: Config) -> frozenset[Priority]:
+    return frozenset(priority for priority in PRIORITIES if config.priority_levels.of(priority).preempt_lower)
 
 
 def _waits(config: Config) -> dict[Priority, dt.timedelta]:

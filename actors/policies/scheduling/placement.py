@@ -7,16 +7,14 @@ from contextlib import contextmanager
 from tallystick.actors.policies.scheduling.dispatch import Kept, pick
 from tallystick.actors.policies.scheduling.expected_starts import FOREMOST, Expectation
 from tallystick.actors.policies.scheduling.index import SchedulerIndex
+from tallystick.actors.policies.scheduling.newcomer import Newcomer
 from tallystick.actors.policies.scheduling.preemption import preempt
 from tallystick.actors.policies.scheduling.queue import Queue
 from tallystick.actors.policies.scheduling.slots import Left
 from tallystick.actors.policies.scheduling.tasks import Kind, Waiting
 from tallystick.events import messages as c
-from tallystick.events.decide.start_tasks import submission
-from tallystick.events.evolve.tasks import task_of
 from tallystick.events.messages import proposals as p
 from tallystick.events.state.task_rules import priority_of
-from tallystick.events.state.tasks import Task
 
 
 def place(index: SchedulerIndex, wanted: c.SubmitTask, now: dt.datetime) -> p.PlaceTask:
@@ -24,7 +22,7 @@ def place(index: SchedulerIndex, wanted: c.SubmitTask, now: dt.datetime) -> p.Pl
     waiting = _waiting(index, wanted, now)
     if waiting is None:
         return p.PlaceTask(submitted=wanted)
-    index.newcomer = _as_task(index, wanted)
+    index.newcomer = Newcomer(index.ledger, wanted)
     try:
         return _judged(index, wanted, waiting, now)
     finally:
@@ -51,15 +49,10 @@ def _judged(index: SchedulerIndex, wanted: c.SubmitTask, waiting: Waiting, now: 
     return command
 
 
-def _as_task(index: SchedulerIndex, wanted: c.SubmitTask) -> Task:
-    """The submission as the core will record it, with what may be wrong in it left out."""
-    return task_of(index.ledger, submission(index.ledger, wanted, None), index.tasks.submitted + 1)
-
-
 def _waiting(index: SchedulerIndex, wanted: c.SubmitTask, now: dt.datetime) -> Waiting | None:
     """The submission as a waiting task; None where it will not wait for a slot."""
     tasks = index.tasks
-    if tasks.is_open(wanted.task) or any(map(tasks.is_open, wanted.depends_on)):
+    if tasks.is_open(wanted.task) or (wanted.depends_on and any(map(tasks.is_open, wanted.depends_on))):
         return None
     if wanted.parent is not None and wanted.parent not in index.ledger.accounts:
         return None
