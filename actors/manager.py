@@ -54,6 +54,8 @@ SNAPSHOT_EVERY = 100_000
 log = structlog.wrap_logger(logging.getLogger("tallystick.manager"))
 
 _REASON_MAX = 500
+_FACTS = frozenset({c.ReportUsage, c.Settle})
+"""What the program itself says was used: it is decided at once, whatever its id, and by no one else's judgement."""
 _ERROR = b'{"error"'
 
 
@@ -116,7 +118,10 @@ class Manager:
         self.taken += 1
         if self.answering.refuses(envelope, self.halted):
             return
-        self._try_waits(now)
+        if self.waits.count:
+            self._try_waits(now)
+        else:
+            self._waits_followed = len(self._lines)
         self._waiting.append(envelope)
         self._take_from(envelope, 0, now)
 
@@ -124,7 +129,11 @@ class Manager:
         """Decide the commands of an envelope from a place on. What stands behind a plan sees it, and waits for it."""
         peer, trace = envelope.peer, envelope.trace
         for slot in range(first, len(envelope.commands)):
-            wrong = misspelled_id(self.ledger, envelope.commands[slot])
+            command = envelope.commands[slot]
+            if not peer and type(command) in _FACTS:
+                envelope.answers[slot] = self.decide(command, envelope.asked[slot], envelope.by, now, trace=trace)
+                continue
+            wrong = misspelled_id(self.ledger, command)
             refusal = encode_answer(wrong) if wrong else forbidden(self, envelope, slot, now) if peer else None
             if refusal is not None:
                 envelope.answers[slot] = refusal

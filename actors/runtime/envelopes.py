@@ -1,7 +1,7 @@
 """Messages as they are handed in, read into one envelope for the manager."""
 
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Any, Final
 
 from tallystick.actors.runtime.messages import Envelope
 from tallystick.actors.runtime.pending import LoopPending, Pending, refused
@@ -30,10 +30,10 @@ def envelope_of(
             reply.malformed = reply.malformed or {}
             reply.malformed[place] = encode_answer(read)
             continue
-        command = read[0]
+        command, data = read
         commands.append(command)
-        asked.append(read[1])
-        if isinstance(command, _WAITING) and command.wait_seconds is not None:
+        asked.append(data)
+        if type(command) in _WAITING:
             reply.waits_seconds = max(reply.waits_seconds, _seconds(command))
     if not commands:
         reply.set(())
@@ -42,12 +42,14 @@ def envelope_of(
     return reply.envelope
 
 
-_WAITING: Final = (c.Reserve, c.SubmitTask, c.GetTask)
+_WAITING: Final = frozenset({c.Reserve, c.SubmitTask, c.GetTask})
 """Messages that may ask to wait for their answers."""
 
 
-def _seconds(command: c.Reserve | c.SubmitTask | c.GetTask) -> float:
-    """How long a message asks to wait; 0 for what will be refused."""
+def _seconds(command: Any) -> float:
+    """How long a message asks to wait; 0 where it does not, and for what will be refused."""
+    if command.wait_seconds is None:
+        return 0.0
     try:
         return wait_ms(command.wait_seconds) / 1_000
     except InvalidAmount:

@@ -114,10 +114,15 @@ class ManagerActor(pykka.ThreadingActor):
         waiting = queue.waiting
         queue.woken = False
         while True:
-            for _ in range(GROUP_MAX):
-                if not waiting:
-                    break
-                manager.take(waiting.popleft(), now())
+            left = GROUP_MAX
+            while waiting and left:
+                # All that are there now have come before this moment: it is the time of each of them.
+                at, here = now(), min(len(waiting), left)
+                left -= here
+                for _ in range(here):
+                    if not waiting:
+                        break  # they were turned away
+                    manager.take(waiting.popleft(), at)
             if not manager.has_work:
                 return
             for post in together(manager.commit(now())):

@@ -44,56 +44,34 @@ class BudgetNote:
 class Envelope:
     """Commands that belong together (one, or up to a thousand), their sender, and where the answers go.
 
-    ``peer`` is who asked, by the system, as JSON: None where it is the process that runs the fleet.
+    ``asked`` are each command's bytes, as the log will keep them. ``peer`` is who asked, by the system, as JSON: None
+    where it is the process that runs the fleet. What hardly any envelope has is the class's until it is set.
     """
 
-    __slots__ = (
-        "answers",
-        "asked",
-        "by",
-        "caller",
-        "commands",
-        "gone",
-        "in_array",
-        "key",
-        "note",
-        "open",
-        "peer",
-        "reply",
-        "trace",
-    )
+    key: str | None = None
+    """Of a peer: the SHA-256, in hex, of the key that it has shown."""
+    caller: Caller | None = None
+    """Who it is over the HTTP service, where that asks for keys."""
+    trace: str | None = None
+    """The trace id that its sender gave."""
+    note: BudgetNote | None = None
+    """Where to note how the budget stands that a single command is about."""
+    gone: bool = False
+    """Its caller does not wait for the answer any more."""
+    peer: bytes | None = None
+    open: int = 0
+    """How many answers still wait for a specialist's judgement."""
 
     def __init__(
-        self,
-        commands: list[Command],
-        asked: list[bytes],
-        by: str,
-        reply: Answers | None,
-        *,
-        in_array: bool = False,
-        peer: bytes | None = None,
+        self, commands: list[Command], asked: list[bytes], by: str, reply: Answers | None, *, in_array: bool = False
     ) -> None:
         self.commands = commands
         self.asked = asked
-        """Each command's bytes, as the log will keep them."""
         self.by = by
-        self.peer = peer
-        self.key: str | None = None
-        """Of a peer: the SHA-256, in hex, of the key that it has shown."""
-        self.caller: Caller | None = None
-        """Who it is over the HTTP service, where that asks for keys."""
-        self.trace: str | None = None
-        """The trace id that its sender gave."""
-        self.note: BudgetNote | None = None
-        """Where to note how the budget stands that a single command is about."""
         self.reply = reply
         self.answers: list[bytes] = [b""] * len(commands)
-        self.gone = False
-        """Its caller does not wait for the answer any more."""
         self.in_array = in_array or len(commands) > 1
         """Its commands came as a list, and are committed together."""
-        self.open = 0
-        """How many answers still wait for a specialist's judgement."""
 
 
 class Question(msgspec.Struct, frozen=True, gc=False):

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Iterable, Sequence
 from threading import Lock
-from typing import Any
+from typing import Any, Final
 
 from tallystick.actors.errors import Unanswered
 from tallystick.actors.runtime.loop_deadlines import deadlines
@@ -15,8 +15,8 @@ ANSWER_SECONDS = 30.0
 _UNANSWERED = "no answer within {:g} s; send it again with the same id to learn its outcome"
 
 
-class Pending:
-    """A message on its way, for a thread to wait for. One lock is all it costs.
+class Awaited:
+    """What of a message on its way does not depend on who waits.
 
     ``malformed`` are answers that were given before the command queue, by the place of their message; ``many`` says
     that a list of messages was sent, and that a list of replies is due. ``waits_seconds`` is how long the messages
@@ -24,23 +24,30 @@ class Pending:
     stay until the next collection, and for ever where `gc.freeze` comes before it.
     """
 
-    __slots__ = ("_answers", "_lock", "envelope", "malformed", "many", "waits_seconds")
     loop: asyncio.AbstractEventLoop | None = None
+    malformed: dict[int, bytes] | None = None
+    envelope: Envelope | None = None
+    waits_seconds: float = 0.0
+    many: bool
+
+
+class Pending(Awaited):
+    """A message on its way, for a thread to wait for. It has a lock only once a thread does."""
+
+    _answers: Sequence[bytes] | None = None
+    _lock: "Lock | None" = None
 
     def __init__(self, many: bool = False) -> None:
-        self._lock = Lock()
-        self._lock.acquire()
-        self._answers: Sequence[bytes] | None = None
-        self.malformed: dict[int, bytes] | None = None
         self.many = many
-        self.envelope: Envelope | None = None
-        self.waits_seconds = 0.0
 
     def set(self, answers: Sequence[bytes]) -> None:
         """Give the answers; only the first time counts."""
         if self._answers is None:
             self._answers, self.envelope = answers, None
-            self._lock.release()
+            # Behind the answers: who has made a lock looks for them once more before it waits.
+            lock = self._lock
+            if lock is not None:
+                lock.release()
 
     def result(self, timeout: float = ANSWER_SECONDS) -> Any:
         """Wait for the reply, or the list of replies: ``{"ok": …}`` or ``{"error": …}``.
@@ -48,26 +55,37 @@ class Pending:
         Raises:
             Unanswered: none came within ``timeout`` seconds; the command may still be carried out.
         """
-        if not self._lock.acquire(timeout=timeout):
-            raise Unanswered(_UNANSWERED.format(timeout))
-        self._lock.release()
+        answers = self._answers
+        if answers is None:
+            answers = self._wait(timeout)
+        return replies(answers, self.malformed, self.many)
+
+    def _wait(self, timeout: float) -> Sequence[bytes]:
+        with _BEGINNING:
+            if self._lock is None:
+                lock = Lock()
+                lock.acquire()
+                self._lock = lock
+        if self._answers is None:
+            if not self._lock.acquire(timeout=timeout):
+                raise Unanswered(_UNANSWERED.format(timeout))
+            self._lock.release()  # to others who wait
         assert self._answers is not None
-        return replies(self._answers, self.malformed, self.many)
+        return self._answers
 
 
-class LoopPending:
+_BEGINNING: Final = Lock()
+"""While a thread begins to wait: all who wait for the same message have one lock."""
+
+
+class LoopPending(Awaited):
     """A message on its way, for a coroutine to wait for. Its loop is woken once per commit, not once per answer."""
-
-    __slots__ = ("_future", "envelope", "loop", "malformed", "many", "waits_seconds")
 
     def __init__(self, many: bool = False) -> None:
         loop = asyncio.get_running_loop()
         self.loop: asyncio.AbstractEventLoop | None = loop
         self._future: asyncio.Future[Sequence[bytes]] = loop.create_future()
-        self.malformed: dict[int, bytes] | None = None
         self.many = many
-        self.envelope: Envelope | None = None
-        self.waits_seconds = 0.0
 
     def set(self, answers: Sequence[bytes]) -> None:
         """Give the answers; called in the loop's own thread."""
@@ -103,7 +121,8 @@ class LoopPending:
 
 def replies(answers: Sequence[bytes], malformed: dict[int, bytes] | None, many: bool) -> Any:
     """The answers in the order of the messages, as Python programs read them."""
-    answers = in_order(answers, malformed)
+    if malformed:
+        answers = in_order(answers, malformed)
     return [decode_answer(answer) for answer in answers] if many else decode_answer(answers[0])
 
 
