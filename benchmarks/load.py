@@ -244,6 +244,7 @@ class Stored:
 
     def __init__(self, record: Record | None) -> None:
         assert record is not None
+        self.name = record.name
         self._event = decode_event(record.data, record.name)
         text = middle_of_a_row(record)
         known = record_body(self._event, None, None)

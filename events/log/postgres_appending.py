@@ -10,7 +10,7 @@ from itertools import accumulate, islice
 from typing import Any, Final, NamedTuple
 
 from psycopg import errors
-from psycopg.sql import SQL, Composed, Identifier
+from psycopg.sql import SQL, Identifier
 
 from tallystick.events.log.postgres_lease import Lease
 from tallystick.events.log.postgres_sources import ADDED, entered
@@ -39,8 +39,8 @@ _WRITE: Final = SQL(
     " unnest(%s::bigint[], %s::text[], %s::int[], %s::int[]) AS one (position, name, first, length)"
 )
 """Where the writer's place is its own, and the log has the record before the batch, or nothing comes before it."""
-_APPEND: Final = _WRITE.format(and_sources=SQL(""), events=Identifier(EVENTS))
-_APPEND_SOURCED: Final = _WRITE.format(and_sources=SQL(f", sourced AS ({ADDED})"), events=Identifier(EVENTS))
+_APPEND: Final = _WRITE.format(and_sources=SQL(""), events=Identifier(EVENTS)).as_bytes()
+_APPEND_SOURCED: Final = _WRITE.format(and_sources=SQL(f", sourced AS ({ADDED})"), events=Identifier(EVENTS)).as_bytes()
 
 
 class Batch(NamedTuple):
@@ -59,16 +59,15 @@ def write(connection: Connection, lease: Lease, named: str, batch: Batch, source
         psycopg.Error: the database is away, or refuses.
     """
     before, rows = batch
-    topics, data = [row.topic for row in rows], [row.state for row in rows]
-    lengths = list(map(len, data))
-    firsts = list(accumulate(lengths[:-1], initial=1))
-    statement: Composed = _APPEND
+    lengths = [len(row.state) for row in rows]
+    firsts = accumulate(lengths[:-1], initial=1)
+    statement = _APPEND
     parameters: list[Any] = [lease.fleet, lease.epoch, before, before]
     if sources:
         statement = _APPEND_SOURCED
         parameters += entered(sources, rows[-1].position)
-    positions = [row.position for row in rows]
-    parameters += [b"".join(data), positions, topics, firsts, lengths]
+    positions, topics = numbers(row.position for row in rows), texts(row.topic for row in rows)
+    parameters += [b"".join([row.state for row in rows]), positions, topics, numbers(firsts), numbers(lengths)]
     try:
         if connection.execute(statement, parameters, prepare=True, binary=True).rowcount == len(rows):
             return
@@ -79,6 +78,17 @@ def write(connection: Connection, lease: Lease, named: str, batch: Batch, source
         f"{named} has no record at position {before} any more: the database was restored from a backup, or replaced by"
         " a copy that is behind"
     )
+
+
+def numbers(values: Iterable[int]) -> str:
+    """An array as the server reads it from a text, which costs a tenth of what a list of Python does."""
+    return f"{{{','.join(map(str, values))}}}"
+
+
+def texts(values: Iterable[str]) -> str:
+    """As `numbers`, of texts; none has a zero byte."""
+    quoted = '","'.join([value.replace("\\", r"\\").replace('"', r"\"") for value in values])
+    return f'{{"{quoted}"}}'
 
 
 def write_again(

@@ -16,6 +16,8 @@ from tallystick.events.log.store_contract import Record, StoreAway
 log = logging.getLogger("tallystick.store")
 _LOOK_SECONDS: Final = 1.0
 """How often a follower looks by itself: a notification may be lost with its connection."""
+_PAUSE_SECONDS: Final = 0.01
+"""How long after a notification the next one may be sent: under load, one for each commit would cost as much as it."""
 _NOTIFY: Final = "SELECT pg_notify(channel, '') FROM unnest(%s::text[]) AS channel"
 
 
@@ -27,8 +29,8 @@ def channel_of(fleet: str) -> str:
 class Notifier:
     """Wakes the followers of the logs that this process writes: its own at once, those of others by NOTIFY.
 
-    NOTIFY is sent on a connection of its own, and once for all commits that came meanwhile: in the writer's transaction
-    it would make all fleets of a database wait for each other.
+    NOTIFY is sent on a connection of its own, and once for all commits that came meanwhile, at most every 10 ms: in the
+    writer's transaction it would make all fleets of a database wait for each other.
     """
 
     def __init__(self, place: PostgresPlace) -> None:
@@ -37,7 +39,7 @@ class Notifier:
         self._fleets: set[str] = set()
         """Those with something new that was not sent yet."""
         self._changing, self._due = threading.Lock(), threading.Event()
-        self._closed = False
+        self._closed = threading.Event()
         self._thread: threading.Thread | None = None
 
     def committed(self, fleet: str) -> None:
@@ -49,7 +51,8 @@ class Notifier:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._notify, name="notifications of PostgreSQL", daemon=True)
                 self._thread.start()
-        self._due.set()
+        if not self._due.is_set():
+            self._due.set()
 
     def listen(self, fleet: str, event: threading.Event) -> None:
         """Set an event at every commit of this process to the log of a fleet."""
@@ -64,14 +67,14 @@ class Notifier:
                 del self._listeners[fleet]
 
     def close(self) -> None:
-        self._closed = True
+        self._closed.set()
         self._due.set()
         if self._thread is not None:
             self._thread.join(_LOOK_SECONDS)
 
     def _notify(self) -> None:
         connection: Connection | None = None
-        while not self._closed or self._fleets:
+        while not self._closed.is_set() or self._fleets:
             self._due.wait()
             self._due.clear()
             with self._changing:
@@ -84,6 +87,7 @@ class Notifier:
             except psycopg.Error:
                 if connection is not None:
                     connection.close()  # followers look by themselves
+            self._closed.wait(_PAUSE_SECONDS)
         if connection is not None:
             connection.close()
 

@@ -50,8 +50,13 @@ class Town:
     def __init__(self, url: str) -> None:
         self.urls = [f"{url}-{n}" for n in range(FLEETS)]
         self.writing = Writing(url)
-        self.together = Together(self.writing)
+        self.took_seconds = 0.0
+        """How long each statement takes, by the clock that ours are written by."""
+        self.together = Together(self.writing, self._clock)
         self.leases = [self._lease(one) for one in self.urls]
+
+    def _clock(self) -> float:
+        return self.writing.times * self.took_seconds
 
     def _lease(self, url: str) -> Lease:
         place = place_of(url)
@@ -77,6 +82,15 @@ class Town:
             self.writing.go_on.set()
         return done
 
+    def write_in_turn(self, first: int, upto: int) -> list[Future[bool]]:
+        """All but the first, each once those before it wait for something, or are done."""
+        batch, done = Batch(first - 1, rows_of(records(first, upto))), list[Future[bool]]()
+        with ThreadPoolExecutor(FLEETS) as threads:
+            for lease, url in zip(self.leases[1:], self.urls[1:], strict=True):
+                done.append(threads.submit(self.together.write, lease, url, batch))
+                until(lambda: self.together.waiting == len(done) or all(one.done() for one in done))
+        return done
+
 
 @pytest.fixture
 def town(url: str) -> Town:
@@ -87,6 +101,29 @@ def test_those_who_come_while_one_writes_are_written_by_one_statement(town: Town
     assert [one.result() for one in town.write()] == [True] * FLEETS
     assert town.writing.times == 2
     assert [written(url) for url in town.urls] == [as_written(3)] * FLEETS
+
+
+def test_those_who_were_written_together_are_waited_for(town: Town) -> None:
+    town.took_seconds = 1e6
+    town.write()
+    assert [one.result() for one in town.write_in_turn(4, 5)] == [True] * 3
+    assert town.writing.times == 3
+    assert [len(written(url)) for url in town.urls] == [3, 5, 5, 5]
+
+
+def test_they_are_waited_for_no_longer_than_a_part_of_what_it_took(town: Town) -> None:
+    town.write()
+    assert [one.result() for one in town.write_in_turn(4, 5)] == [True] * 3
+    assert town.writing.times == 5
+
+
+def test_a_fleet_alone_waits_for_none(town: Town) -> None:
+    town.took_seconds = 1e6
+    town.writing.go_on.set()
+    for first in (1, 2):
+        batch = Batch(first - 1, rows_of(records(first, first)))
+        assert town.together.write(town.leases[0], town.urls[0], batch)
+    assert town.writing.times == 2
 
 
 def test_a_fleet_whose_place_was_taken_is_left_out_and_the_others_are_written(town: Town) -> None:

@@ -112,6 +112,7 @@ def test_a_writer_that_was_stopped_and_wakes_answers_nothing_as_the_writer(tmp_p
         first, second = made.start(), made.start("--standby")
         many, other = [first.client() for _ in range(ASKING)], second.client()
         assert other.post("/v1/allocate-budget", {"agent": "thread-0", "budget": {"tokens": 10}}).status == 200
+        other.close()  # unused for 5 s, it would be closed by the server, and a takeover may take as long
         for client in many:
             client.call("GET", "/healthz")
         first.process.send_signal(signal.SIGSTOP)
