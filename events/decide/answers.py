@@ -35,10 +35,11 @@ from tallystick.events.messages.replies import (
     Totals,
     shown,
 )
-from tallystick.events.state.accounts import Account, Closed, Hold
+from tallystick.events.state.accounts import Account, Hold
 from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.limits import Match
 from tallystick.events.state.money import Money, limited
+from tallystick.events.state.remembered import Closed
 
 
 def stamp(at: dt.datetime) -> str:

@@ -44,7 +44,7 @@ def complete_task(turn: Turn, command: c.CompleteTask) -> TaskClosed | Refusal:
             turn.record(e.PreemptionAcknowledged(task=task.id, lease=command.lease or task.ended[-1].lease))
         return too_late(task, run)
     account = turn.ledger.accounts[task.id]
-    rest = _rest(total, (account.spent[0], account.spent[1], account.spent[2]))
+    rest = _rest(total, account.spent)
     if rest is not None:
         pricing.price(turn.ledger.rules, _report(task, rest), total=True)
     # Nothing can fail after this line.

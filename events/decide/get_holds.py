@@ -8,9 +8,10 @@ from tallystick.events.decide.answers import stamp
 from tallystick.events.decide.refusals import end_of, unknown_hold
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages.replies import Holds, HoldStatus, Refusal, shown
-from tallystick.events.state.accounts import EndedHold, Hold, Notes
+from tallystick.events.state.accounts import Hold, Notes
 from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.money import Money
+from tallystick.events.state.remembered import EndedHold
 
 
 def get_holds(turn: Turn, command: c.GetHolds) -> Holds | Refusal:

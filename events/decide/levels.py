@@ -17,9 +17,10 @@ from tallystick.events.decide.cover import settle_cover
 from tallystick.events.decide.limits import Passed
 from tallystick.events.decide.own_limits import is_by_limits, own_level, percentage
 from tallystick.events.decide.turn import Turn
-from tallystick.events.state.accounts import Account, Closed
+from tallystick.events.state.accounts import Account
 from tallystick.events.state.calendar import later
 from tallystick.events.state.ledger import Ledger
+from tallystick.events.state.remembered import Closed
 
 CONTINUE, WARN, THROTTLE, DEGRADE, STOP = range(5)
 BLACK = 4

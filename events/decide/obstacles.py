@@ -91,9 +91,9 @@ def _is_far(ledger: Ledger, account: Account, measure: Enforced) -> bool:
         return False
     first, second, third = account.payers
     if (
-        (first.free[0] <= 0 and first.allocated[0] is not None)
-        or (second.free[1] <= 0 and second.allocated[1] is not None)
-        or (third.free[2] <= 0 and third.allocated[2] is not None)
+        (first.free_tokens <= 0 and first.allocated[0] is not None)
+        or (second.free_ms <= 0 and second.allocated[1] is not None)
+        or (third.free_nanos <= 0 and third.allocated[2] is not None)
     ):
         return False
     product = account.budget_product

@@ -18,8 +18,9 @@ from tallystick.events.decide.loosening import loosens
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages import proposals as p
 from tallystick.events.messages.replies import Refusal
-from tallystick.events.state.accounts import RESERVED_NAMES, ROOT, Account, Closed
+from tallystick.events.state.accounts import RESERVED_NAMES, ROOT, Account
 from tallystick.events.state.ledger import Ledger
+from tallystick.events.state.remembered import Closed
 
 ROLES: Final[tuple[Role, ...]] = get_args(Role)
 _COST: Final = 2

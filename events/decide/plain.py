@@ -291,9 +291,9 @@ def _ratio_after(ledger: Ledger, account: Account, used: Money, held: Money) -> 
     """
     first, second, third = account.payers
     if (
-        (first.free[0] + held[0] <= used[0] and first.allocated[0] is not None)
-        or (second.free[1] + held[1] <= used[1] and second.allocated[1] is not None)
-        or (third.free[2] + held[2] <= used[2] and third.allocated[2] is not None)
+        (first.free_tokens + held[0] <= used[0] and first.allocated[0] is not None)
+        or (second.free_ms + held[1] <= used[1] and second.allocated[1] is not None)
+        or (third.free_nanos + held[2] <= used[2] and third.allocated[2] is not None)
     ):
         return None
     ratio = account.ratio(used)

@@ -4,8 +4,8 @@ from typing import Any
 
 from tallystick.events.messages.replies import Refusal
 from tallystick.events.messages.task_replies import shown_time
-from tallystick.events.state.accounts import EndedHold
 from tallystick.events.state.ledger import Ledger
+from tallystick.events.state.remembered import EndedHold
 
 
 def unknown_agent(ledger: Ledger, agent: str) -> Refusal:

@@ -118,10 +118,6 @@ def _end_holds(turn: Turn, account: Account, fell_silent: bool) -> int:
     return len(holds)
 
 
-def _unused(account: Account) -> Triple:
-    return limited(account.allocated, [account.free[d] for d in DIMENSIONS])
-
-
 def _close(turn: Turn, account: Account) -> None:
     """Close an account that has nothing open below it and no holds."""
     turn.record(
@@ -129,7 +125,7 @@ def _close(turn: Turn, account: Account) -> None:
             agent=account.id,
             allocated=Amounts(*account.allocated),
             consumed=Amounts(*used(account)),
-            unused=Amounts(*_unused(account)),
+            unused=Amounts(*account.remaining_all()),
         )
     )
     relevel_above(turn, account)
@@ -141,7 +137,7 @@ def _statement(turn: Turn, account: Account, children: int, holds: int) -> Relea
         account.id,
         shown(account.allocated),
         shown(used(account)),
-        shown(_unused(account)),
+        shown(account.remaining_all()),
         _final_report(turn, account, children, holds),
     )
 

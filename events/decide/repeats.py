@@ -19,8 +19,9 @@ from tallystick.events.decide.turn import Turn
 from tallystick.events.decide.usage import as_used, noted
 from tallystick.events.messages import proposals as p
 from tallystick.events.messages.replies import Enforcement, Refusal
-from tallystick.events.state.accounts import EndedHold, Hold
+from tallystick.events.state.accounts import Hold
 from tallystick.events.state.money import ZERO, Money, less
+from tallystick.events.state.remembered import EndedHold
 
 
 def apply_source(turn: Turn, command: p.ApplySource) -> Enforcement | Refusal:

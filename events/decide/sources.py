@@ -18,9 +18,10 @@ from tallystick.events.decide.corrections import book_correction, correction, fi
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages import proposals as p
 from tallystick.events.messages.replies import Enforcement, shown
-from tallystick.events.state.accounts import Account, Closed
+from tallystick.events.state.accounts import Account
 from tallystick.events.state.money import Money
 from tallystick.events.state.paid_records import Forgotten, Paid, paid
+from tallystick.events.state.remembered import Closed
 from tallystick.events.state.rules import Rules
 
 LARGER = "a larger figure of the same source"

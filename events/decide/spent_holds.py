@@ -14,9 +14,10 @@ from tallystick.events.decide.own_limits import ratio
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages import proposals as p
 from tallystick.events.messages.replies import Enforcement
-from tallystick.events.state.accounts import EndedHold, Hold
+from tallystick.events.state.accounts import Hold
 from tallystick.events.state.money import minus
 from tallystick.events.state.paid_records import Forgotten, paid
+from tallystick.events.state.remembered import EndedHold
 
 SETTLED_LATE = "settled after its expiry"
 

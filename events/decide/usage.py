@@ -23,10 +23,11 @@ from tallystick.events.decide.sources import repeat
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages import proposals as p
 from tallystick.events.messages.replies import Enforcement, Refusal
-from tallystick.events.state.accounts import Account, Closed
+from tallystick.events.state.accounts import Account
 from tallystick.events.state.ledger import UNPRICED_MAX, Ledger
 from tallystick.events.state.limits import Match
 from tallystick.events.state.money import ZERO, Money
+from tallystick.events.state.remembered import Closed
 
 UNDER_ESTIMATE, LATE_REPORT, UNPRICED_MODEL = "under_estimate", "late_report", "unpriced_model"
 

@@ -9,11 +9,12 @@ from functools import lru_cache
 from tallystick.config.amounts import DIMENSIONS, Triple
 from tallystick.events import catalog as e
 from tallystick.events.evolve.transfers import delegate, fill_reserve, grant, pay_cover
-from tallystick.events.state.accounts import Account, Balances, Closed
+from tallystick.events.state.accounts import Account, Balances
 from tallystick.events.state.agent_leases import hear
 from tallystick.events.state.estimates import is_good
 from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.money import ZERO, less, limited_dimensions, minus, money, only, plus
+from tallystick.events.state.remembered import Closed
 
 
 @lru_cache(maxsize=4_096)
@@ -118,7 +119,7 @@ def close_account(balances: Balances, event: e.BudgetReleased) -> None:
             source = account.source(d)
             delegate(source, d, -account.granted[d])
             consumed = account.consumed(d)
-            source.free[d] -= consumed
+            source.free = minus(source.free, only(d, consumed))
             source.closed = plus(source.closed, only(d, consumed))
     # It names itself there, and would stay in memory until it is looked for.
     account.leased = None
@@ -212,9 +213,7 @@ def set_total(balances: Balances, event: "e.TotalBudgetSet | e.PeriodRenewed") -
     root.allocated, root.dims = event.total.triple, limited_dimensions(event.total.triple)
     root.cover = money(event.overdraft.triple)
     fill_reserve(balances, minus(money(event.reserve.triple), balances.reserve.granted))
-    for d in DIMENSIONS:
-        used = root.held[d] + root.spent[d] + root.delegated[d] + root.closed[d]
-        root.free[d] = root.granted[d] - used
+    root.free = minus(root.granted, plus(plus(root.held, root.spent), plus(root.delegated, root.closed)))
 
 
 def renew_period(balances: Balances, event: e.PeriodRenewed) -> None:

@@ -2,7 +2,7 @@
 
 from msgspec.structs import replace
 
-from tallystick.config.amounts import DIMENSIONS, EDGE_NAMES
+from tallystick.config.amounts import EDGE_NAMES
 from tallystick.events import catalog as e
 from tallystick.events.evolve import charged
 from tallystick.events.evolve.day import correct as count_in_day
@@ -13,7 +13,7 @@ from tallystick.events.evolve.usage import flag
 from tallystick.events.state.accounts import Account, Balances
 from tallystick.events.state.agent_leases import hear
 from tallystick.events.state.ledger import Ledger
-from tallystick.events.state.money import only, plus
+from tallystick.events.state.money import limited, minus, money, only, plus
 
 
 def book_correction(balances: Balances, event: e.UsageCorrected) -> None:
@@ -31,12 +31,9 @@ def book_correction(balances: Balances, event: e.UsageCorrected) -> None:
         return
     balances.opening = plus(balances.opening, event.difference)
     root = balances.root
-    total = list(root.allocated)
-    for d in DIMENSIONS:
-        if (whole := total[d]) is not None:
-            total[d] = whole + event.difference[d]
-            root.free[d] += event.difference[d]
-    root.allocated = (total[0], total[1], total[2])
+    change = money(limited(root.allocated, event.difference))
+    root.allocated = limited(root.allocated, plus(money(root.allocated), change))
+    root.free = plus(root.free, change)
 
 
 def _spend_of_closed(balances: Balances, account: Account, event: e.UsageCorrected) -> None:
@@ -47,12 +44,12 @@ def _spend_of_closed(balances: Balances, account: Account, event: e.UsageCorrect
         if not units:
             continue
         payer = account.payers[d]
-        payer.free[d] -= units
+        payer.free = minus(payer.free, only(d, units))
         balances.spent[d] += units
         if EDGE_NAMES[d] in event.closed_in:
             payer.closed = plus(payer.closed, only(d, units))
         else:
-            payer.spent[d] += units
+            payer.spent = plus(payer.spent, only(d, units))
         if payer is not account:
             # It is shown as the account's use all the same (see `accounts.close_account`).
             account.closed = plus(account.closed, only(d, units))

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from tallystick.events import catalog as e
 from tallystick.events.evolve.account_limits import keep_open
-from tallystick.events.state.accounts import Account, EndedHold, Hold
+from tallystick.events.state.accounts import Account, Hold
 from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.limit_rules import INPUT, REQUESTS, Subject
 from tallystick.events.state.limit_subjects import (
@@ -19,6 +19,7 @@ from tallystick.events.state.limit_subjects import (
 )
 from tallystick.events.state.limited_holds import Part
 from tallystick.events.state.limits import Match, Place
+from tallystick.events.state.remembered import EndedHold
 from tallystick.events.state.slot_time import micros
 
 _NOTHING: Units = (0, 0, 0, 0, 0, 0, 0)

@@ -12,26 +12,26 @@ from tallystick.events.state.money import ZERO, Money, minus, money, only, plus
 def spend(balances: Balances, account: Account, event: "e.UsageReported | e.HoldSettled | e.UsageCorrected") -> None:
     """Book a use: on the account, on the accounts that pay for it, and on the fleet."""
     # Every report passes here: the three dimensions stand one under the other instead of in a loop.
-    spent, total = account.spent, balances.spent
+    total = balances.spent
     first, second, third = account.payers
     if amount := event.tokens:
-        first.free[0] -= amount
+        first.free_tokens -= amount
         total[0] += amount
-        spent[0] += amount
+        account.spent_tokens += amount
         if first is not account:
-            first.spent[0] += amount
+            first.spent_tokens += amount
     if amount := event.time_ms:
-        second.free[1] -= amount
+        second.free_ms -= amount
         total[1] += amount
-        spent[1] += amount
+        account.spent_ms += amount
         if second is not account:
-            second.spent[1] += amount
+            second.spent_ms += amount
     if amount := event.cost_nanos:
-        third.free[2] -= amount
+        third.free_nanos -= amount
         total[2] += amount
-        spent[2] += amount
+        account.spent_nanos += amount
         if third is not account:
-            third.spent[2] += amount
+            third.spent_nanos += amount
 
 
 def set_aside(balances: Balances, account: Account, amount: Money, sign: int) -> None:
@@ -41,17 +41,17 @@ def set_aside(balances: Balances, account: Account, amount: Money, sign: int) ->
     tokens, time_ms, cost = sign * amount[0], sign * amount[1], sign * amount[2]
     first, second, third = account.payers
     if tokens:
-        first.free[0] -= tokens
+        first.free_tokens -= tokens
         total[0] += tokens
         if first is not account:
             first.held = plus(first.held, (tokens, 0, 0))
     if time_ms:
-        second.free[1] -= time_ms
+        second.free_ms -= time_ms
         total[1] += time_ms
         if second is not account:
             second.held = plus(second.held, (0, time_ms, 0))
     if cost:
-        third.free[2] -= cost
+        third.free_nanos -= cost
         total[2] += cost
         if third is not account:
             third.held = plus(third.held, (0, 0, cost))
@@ -60,7 +60,7 @@ def set_aside(balances: Balances, account: Account, amount: Money, sign: int) ->
 
 def delegate(source: Account, d: int, units: int) -> None:
     """Move ``units`` from a source's free balance to what it has granted."""
-    source.free[d] -= units
+    source.free = minus(source.free, only(d, units))
     source.delegated = plus(source.delegated, only(d, units))
 
 
@@ -68,11 +68,11 @@ def grant(account: Account, amount: Triple, sign: int) -> None:
     """Raise (or lower) an account's allocation by ``amount``, from (or to) its sources."""
     units = money(amount)
     allocated = account.allocated
-    for d in DIMENSIONS:
-        if units[d]:
-            delegate(account.source(d), d, sign * units[d])
-            account.free[d] += sign * units[d]
     change = units if sign > 0 else minus(ZERO, units)
+    for d in DIMENSIONS:
+        if change[d]:
+            delegate(account.source(d), d, change[d])
+    account.free = plus(account.free, change)
     account.allocated = (
         None if allocated[0] is None else allocated[0] + change[0],
         None if allocated[1] is None else allocated[1] + change[1],
@@ -91,15 +91,14 @@ def pay_cover(balances: Balances, payer: str, paid: str, amount: Amounts, sign: 
         else:
             assert payer == OVERDRAFT
             root.cover = plus(root.cover, change)
-            for d in DIMENSIONS:
-                root.free[d] += change[d]
+            root.free = plus(root.free, change)
         return
     account = balances.accounts[paid]
     account.cover = plus(account.cover, change)
     for d in DIMENSIONS:
         if change[d]:
             delegate(account.source(d), d, change[d])
-            account.free[d] += change[d]
+    account.free = plus(account.free, change)
 
 
 def fill_reserve(balances: Balances, change: Money) -> None:
@@ -107,6 +106,5 @@ def fill_reserve(balances: Balances, change: Money) -> None:
     reserve, root = balances.reserve, balances.root
     reserve.cover = plus(reserve.cover, change)
     root.delegated = plus(root.delegated, change)
-    for d in DIMENSIONS:
-        reserve.free[d] += change[d]
-        root.free[d] -= change[d]
+    reserve.free = plus(reserve.free, change)
+    root.free = minus(root.free, change)

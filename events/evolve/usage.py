@@ -12,13 +12,14 @@ from tallystick.events.evolve.day import hold_for, product_without_account, use_
 from tallystick.events.evolve.limit_runs import follow_run
 from tallystick.events.evolve.tasks import used_late
 from tallystick.events.evolve.transfers import set_aside, spend
-from tallystick.events.state.accounts import Account, Balances, EndedHold, Hold, Notes
+from tallystick.events.state.accounts import Account, Balances, Hold, Notes
 from tallystick.events.state.agent_leases import hear
 from tallystick.events.state.growth import observed
 from tallystick.events.state.holds import list_expiry, list_hold, unlist_hold
 from tallystick.events.state.ledger import UNPRICED_MAX, Ledger
 from tallystick.events.state.limit_subjects import caps_of_late
 from tallystick.events.state.money import ZERO, Money, less, minus, money, plus
+from tallystick.events.state.remembered import EndedHold
 from tallystick.events.state.slot_time import micros
 
 _MILLISECOND = dt.timedelta(milliseconds=1)
@@ -136,9 +137,10 @@ def hear_agent(balances: Balances, event: e.AgentHeard) -> None:
 
 def _note_report(account: Account, event: "e.UsageReported | e.HoldSettled", used: Money) -> None:
     """A report starts a new idle period. ``used`` is what its operation has used so far."""
-    most = account.largest
-    if used[0] > most[0] or used[1] > most[1] or used[2] > most[2]:
-        account.largest = (max(most[0], used[0]), max(most[1], used[1]), max(most[2], used[2]))
+    tokens, time_ms, cost_nanos = used
+    account.most_tokens = max(account.most_tokens, tokens)
+    account.most_ms = max(account.most_ms, time_ms)
+    account.most_nanos = max(account.most_nanos, cost_nanos)
     at, pace_ms = event.at, event.time_ms
     if not pace_ms and account.last_report_at is not None:
         # An outage is no operation, and a late report none of now: the pace stays what it was.

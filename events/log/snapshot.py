@@ -23,7 +23,7 @@ from tallystick.events.evolve.day import hold_for
 from tallystick.events.evolve.limits import recount
 from tallystick.events.evolve.tasks import relevel
 from tallystick.events.log.task_snapshot import PackedTasks, kept, pack, unpack
-from tallystick.events.state.accounts import ROOT, Account, Closed, EndedHold, Hold
+from tallystick.events.state.accounts import ROOT, Account, Hold
 from tallystick.events.state.bills import Bill
 from tallystick.events.state.charged import Charged
 from tallystick.events.state.day import Day
@@ -38,10 +38,11 @@ from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.money import Money
 from tallystick.events.state.outbox import Notice
 from tallystick.events.state.outputs import Outputs
+from tallystick.events.state.remembered import Closed, EndedHold
 from tallystick.events.state.rules import Rules
 from tallystick.events.state.slot_time import SlotTimes
 
-FORMAT = 23
+FORMAT = 24
 """Raised whenever what follows changes its meaning; a snapshot of another format is ignored."""
 
 

@@ -1,8 +1,8 @@
 """One node of the budget tree, and what is set aside in it.
 
-An account keeps its money by dimension. ``free`` and ``spent`` change with every report and are lists;
-the rest changes seldom and is kept in tuples, which accounts share while they are zero. For each dimension that the
-account limits, this holds after every event::
+An account keeps its money by dimension. What changes with every report stands in a slot for each dimension, so that no
+account has lists of its own; the rest changes seldom and is kept in tuples, which accounts share while they are zero.
+For each dimension that the account limits, this holds after every event::
 
     granted = free + held + spent + delegated + closed
 
@@ -23,7 +23,6 @@ from tallystick.config.kinds import Priority
 from tallystick.config.limits import AccountLimit
 from tallystick.events.catalog.event import EPOCH
 from tallystick.events.catalog.forecasts import Prediction
-from tallystick.events.catalog.usage import HoldSpent, Said
 from tallystick.events.state.growth import NO_STEPS
 from tallystick.events.state.limit_rules import LimitRule
 from tallystick.events.state.limited_holds import Limited
@@ -93,9 +92,13 @@ class Account(msgspec.Struct, array_like=True, eq=False):
     product: str | None
     workflow: str | None
 
-    free: list[int]
+    free_tokens: int
+    free_ms: int
+    free_nanos: int
     held: Money
-    spent: list[int]
+    spent_tokens: int
+    spent_ms: int
+    spent_nanos: int
     delegated: Money
     closed: Money
     borrowed: Money
@@ -135,8 +138,10 @@ class Account(msgspec.Struct, array_like=True, eq=False):
     heard_at: dt.datetime
     """Of an account with a lease, when the last message came by it, or from below it down to accounts with leases of
     their own."""
-    largest: Money
-    """By dimension, the largest operation so far."""
+    most_tokens: int
+    """By dimension, what the largest operation so far has used (see `largest`)."""
+    most_ms: int
+    most_nanos: int
     called: int
     """0; 1 once it knows of its last call; 2 once that was used. More budget makes it 0 again."""
     labels: dict[str, str] | None
@@ -184,6 +189,7 @@ class Account(msgspec.Struct, array_like=True, eq=False):
         lease_ms: int = 0,
     ) -> "Account":
         """An account that was just opened: all that it is allocated is free."""
+        free = money(allocated)
         account = cls(
             id=id,
             parent_id=None if parent is None else parent.id,
@@ -193,9 +199,13 @@ class Account(msgspec.Struct, array_like=True, eq=False):
             agent_type=agent_type,
             product=product,
             workflow=workflow,
-            free=list(money(allocated)),
+            free_tokens=free[0],
+            free_ms=free[1],
+            free_nanos=free[2],
             held=ZERO,
-            spent=[0, 0, 0],
+            spent_tokens=0,
+            spent_ms=0,
+            spent_nanos=0,
             delegated=ZERO,
             closed=ZERO,
             borrowed=ZERO,
@@ -221,7 +231,9 @@ class Account(msgspec.Struct, array_like=True, eq=False):
             overdrawn=False,
             lease_ms=lease_ms,
             heard_at=opened_at,
-            largest=ZERO,
+            most_tokens=0,
+            most_ms=0,
+            most_nanos=0,
             called=0,
             labels=None,
             limits=(),
@@ -249,10 +261,37 @@ class Account(msgspec.Struct, array_like=True, eq=False):
         """The same account below the twin of its parent, for the account read model (`NOT_FOLLOWED` there)."""
         twin = copy(self)
         twin.link(parent)
-        twin.run, twin.free, twin.spent = self.run, [*self.free], [*self.spent]
+        twin.run = self.run
         twin.children = twin.holds = twin.forecasts = twin.model = None
         twin.growth, twin.pool_notice, twin.heard_at, twin.counts_until = NO_STEPS, 0, self.opened_at, 0
         return twin
+
+    @property
+    def free(self) -> Money:
+        """What is free of its budget: zero in a dimension that it does not limit."""
+        return (self.free_tokens, self.free_ms, self.free_nanos)
+
+    @free.setter
+    def free(self, units: Money) -> None:
+        self.free_tokens, self.free_ms, self.free_nanos = units
+
+    @property
+    def spent(self) -> Money:
+        """What it was charged with itself."""
+        return (self.spent_tokens, self.spent_ms, self.spent_nanos)
+
+    @spent.setter
+    def spent(self, units: Money) -> None:
+        self.spent_tokens, self.spent_ms, self.spent_nanos = units
+
+    @property
+    def largest(self) -> Money:
+        """By dimension, what the largest operation so far has used."""
+        return (self.most_tokens, self.most_ms, self.most_nanos)
+
+    @largest.setter
+    def largest(self, units: Money) -> None:
+        self.most_tokens, self.most_ms, self.most_nanos = units
 
     @property
     def is_run(self) -> bool:
@@ -342,46 +381,3 @@ class Balances:
         self.held = [0, 0, 0]
         self.opening: Money = ZERO
         """What had been spent when the current period began: status and pressure count what came after."""
-
-
-class Closed(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """What is remembered of a released account: one life of its id, with the life of its parent.
-
-    So late reports find what pays for them, and what they count for, whatever was opened under these ids since.
-    """
-
-    id: str
-    parent: str
-    priority: Priority
-    allocated: Triple
-    consumed: Triple
-    position: int
-    """Where it was released."""
-    budget_product: str | None
-    """The product that its tokens counted for."""
-    life: int
-    parent_life: int
-    agent_type: str | None
-    workflow: str | None
-    labels: dict[str, str] | None = None
-    auto: bool = False
-
-
-class EndedHold(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """What is remembered of a hold that has ended: whose it was, how it ended, and of which run and account."""
-
-    agent: str
-    how: str
-    lease: str | None
-    life: int
-    at: dt.datetime
-    placed: Money
-    booked: Money
-    placed_at: dt.datetime
-    notes: Notes | None
-    spent: HoldSpent | None = None
-    """What its expiry booked, until a late settlement replaces it."""
-    counted: Said | None = None
-    """What counts of that since an operator corrected it."""
-    limited: Limited | None = None
-    """How it had counted in limits: what is said of its use later counts as if it stood."""

@@ -16,7 +16,7 @@ from tallystick.config.prices import PriceList
 from tallystick.config.settings import Config
 from tallystick.events.catalog.event import EPOCH
 from tallystick.events.catalog.rules_version import FIRST_RULES
-from tallystick.events.state.accounts import Account, Balances, Closed, EndedHold
+from tallystick.events.state.accounts import Account, Balances
 from tallystick.events.state.agent_leases import AgentLeases
 from tallystick.events.state.bills import Bills
 from tallystick.events.state.calendar import NEVER, earlier, later
@@ -34,6 +34,7 @@ from tallystick.events.state.money import Money, limited, minus, money
 from tallystick.events.state.orders import Order, Orders
 from tallystick.events.state.outbox import Outbox
 from tallystick.events.state.outputs import Outputs
+from tallystick.events.state.remembered import Closed, EndedHold
 from tallystick.events.state.rules import Rules
 from tallystick.events.state.slot_time import SlotTimes
 from tallystick.events.state.tasks import Task, Tasks
@@ -271,8 +272,7 @@ class Ledger(Balances):
 
     def spent_by(self, agent: str) -> Money:
         """What an open account was charged with itself, in every dimension."""
-        spent = self.accounts[agent].spent
-        return (spent[0], spent[1], spent[2])
+        return self.accounts[agent].spent
 
     def due_at(self) -> dt.datetime:
         """When something happens by itself next: a hold or a lease expires, or the day or the period ends."""

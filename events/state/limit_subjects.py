@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 from tallystick.config.model_names import PROVIDERS, provider_of
 from tallystick.events.catalog import HoldSettled, Said, UsageCorrected, UsageReported
-from tallystick.events.state.accounts import Account, EndedHold, Hold
+from tallystick.events.state.accounts import Account, Hold
 from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.limit_rules import KNOWN_MAX, Counted, LimitRule, Subject, value_said
+from tallystick.events.state.remembered import EndedHold
 
 Units = tuple[int, int, int, int, int, int, int]
 """By measure (see `limit_rules`): tokens, milliseconds, nano-dollars, input, output, requests, and what is open."""

@@ -10,8 +10,9 @@ from typing import NamedTuple
 
 from tallystick.config.amounts import DIMENSIONS, EDGE_NAMES, Triple
 from tallystick.events.catalog import BudgetAllocated, HoldSettled, UsageReported
-from tallystick.events.state.accounts import ROOT, Account, Closed
+from tallystick.events.state.accounts import ROOT, Account
 from tallystick.events.state.ledger import Ledger
+from tallystick.events.state.remembered import Closed
 
 Find = Callable[[str, int], BudgetAllocated | None]
 """The opening of the account that was open under an id at a position, out of the log; None where none was."""

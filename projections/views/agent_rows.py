@@ -11,7 +11,7 @@ from tallystick.config.kinds import Priority
 from tallystick.config.limits import AccountLimit
 from tallystick.events import catalog as e
 from tallystick.events.state.accounts import Account, Balances
-from tallystick.events.state.money import ZERO, minus, money, plus
+from tallystick.events.state.money import ZERO, limited, minus, money, plus
 from tallystick.projections.views.view import moved, within
 
 OPEN, STOPPED, RELEASED, UNALLOCATED = "open", "stopped", "released", "unallocated"
@@ -195,9 +195,9 @@ def _account_below(parent: Account, row: AgentRow, balances: Balances) -> Accoun
     held = plus(money(row.held.triple), money(row.held_above.triple))
     account.held, account.delegated = held, money(row.delegated.triple)
     consumed, granted = money(row.consumed.triple), account.granted
-    account.spent = list(minus(consumed, account.closed))
+    account.spent = minus(consumed, account.closed)
     used = plus(plus(consumed, account.held), account.delegated)
-    account.free = [granted[d] - used[d] if d in account.dims else 0 for d in DIMENSIONS]
+    account.free = money(limited(account.allocated, minus(granted, used)))
     account.borrowed, account.drawn = money(row.borrowed.triple), money(row.drawn.triple)
     account.given_back, account.level = money(row.given_back.triple), e.LEVELS.index(row.level)
     account.throttle = None if row.throttle is None else Decimal(row.throttle)

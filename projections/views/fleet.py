@@ -115,11 +115,11 @@ class FleetView:
         row.allocated = moved(minus(root.delegated, reserve))
         row.consumed = moved(minus(_money(balances.spent), opening))
         row.held = moved(_money(balances.held))
-        row.pool = within(limits, _money(root.free))
+        row.pool = within(limits, root.free)
         row.reserve = within(limits, reserve)
         row.overdraft = within(limits, root.cover)
         row.opening = moved(opening)
-        row.charged, row.charged_holds = moved(plus(_money(root.spent), root.closed)), moved(root.held)
+        row.charged, row.charged_holds = moved(plus(root.spent, root.closed)), moved(root.held)
         row.closed_allocated, row.closed_consumed = moved(self._closed_allocated), moved(self._closed_consumed)
         row.unallocated = moved(self._unallocated)
         row.agents_open = len(balances.accounts)
@@ -281,10 +281,10 @@ def restore_root(balances: Balances, row: FleetRow) -> None:
     """Put into ``balances`` what the row says of the root, the reserve and the sums; its accounts are not touched."""
     root, reserve, opening = balances.root, balances.reserve, money(row.opening.triple)
     root.allocated = limited(row.total.triple, plus(money(row.total.triple), opening))
-    root.cover, root.free = money(row.overdraft.triple), list(money(row.pool.triple))
-    root.spent, root.held = list(money(row.charged.triple)), money(row.charged_holds.triple)
+    root.cover, root.free = money(row.overdraft.triple), money(row.pool.triple)
+    root.spent, root.held = money(row.charged.triple), money(row.charged_holds.triple)
     reserve.cover = money(row.reserve.triple)
-    reserve.free = list(reserve.granted)
+    reserve.free = reserve.granted
     root.delegated = plus(money(row.allocated.triple), reserve.granted)
     balances.opening = opening
     balances.spent = list(plus(opening, money(row.consumed.triple)))

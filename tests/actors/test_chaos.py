@@ -120,7 +120,7 @@ def state(fleet: SimulatedFleet, name: str) -> dict[str, Any]:
     if name == "tracker":
         ledger = fleet.ledger
         balances = {
-            account.id: (account.allocated, tuple(account.free), account.held, tuple(account.spent), account.level)
+            account.id: (account.allocated, account.free, account.held, account.spent, account.level)
             for account in (ledger.root, ledger.reserve, *ledger.accounts.values())
         }
         tasks = {task.id: (task.state, task.attempt, task.queued_at) for task in ledger.tasks.known.values()}

@@ -60,7 +60,7 @@ def test_a_broken_invariant_halts_the_fleet_with_nothing_written_and_a_restart_i
     done(fleet, allocate("a"), allocate("b"))
     reader = open_store(url)
     before = list(reader.read())
-    fleet._manager.ledger.accounts["a"].free[0] += 7
+    fleet._manager.ledger.accounts["a"].free_tokens += 7
     replies = fleet.ask([report("b", 1), report("a", 5)])
     assert [reply["error"]["code"] for reply in replies] == ["halted", "halted"]
     assert "a tokens" in replies[0]["error"]["detail"]

@@ -84,7 +84,7 @@ def test_what_was_used_and_is_left_at_the_end_does_not_depend_on_the_shape(dice:
             usage = budget(choose.choice((1, 50, 500, 20_000)))
             core.when(c.ReportUsage(agent=f"a{choose.randrange(n)}", usage=usage))
         core.when(c.ReleaseBudget(agent="a0"))
-        ends.add((core.ledger.consumed, tuple(core.ledger.root.free), core.ledger.root.cover))
+        ends.add((core.ledger.consumed, core.ledger.root.free, core.ledger.root.cover))
     assert len(ends) == 1
 
 

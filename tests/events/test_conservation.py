@@ -33,41 +33,41 @@ def test_in_every_account_granted_is_the_sum_of_its_parts(core: Core) -> None:
 
 
 def _shift_free(ledger: Ledger) -> None:
-    ledger.accounts["ann"].free[0] += 1
+    ledger.accounts["ann"].free_tokens += 1
 
 
 def _below_zero(ledger: Ledger) -> None:
     account = ledger.accounts["ann/1"]
-    account.free[0] -= 200
-    account.spent[0] += 200
+    account.free_tokens -= 200
+    account.spent_tokens += 200
     ledger.spent[0] += 200
 
 
 def _needless_cover(ledger: Ledger) -> None:
     account = ledger.accounts["ann/1"]
     account.cover = (account.cover[0] + 5, 0, 0)
-    account.free[0] += 5
+    account.free_tokens += 5
 
 
 def _lost_at_the_root(ledger: Ledger) -> None:
-    ledger.root.free[0] -= 1
+    ledger.root.free_tokens -= 1
 
 
 def _debt_beside_money(ledger: Ledger) -> None:
     ledger.root.cover = (ledger.root.cover[0] + 5, 0, 0)
-    ledger.root.free[0] += 5
+    ledger.root.free_tokens += 5
 
 
 def _child_and_parent_differ(ledger: Ledger) -> None:
     ann = ledger.accounts["ann"]
     ann.delegated = (ann.delegated[0] + 7, 0, 0)
-    ann.free[0] -= 7
+    ann.free_tokens -= 7
 
 
 def _hold_and_account_differ(ledger: Ledger) -> None:
     ann = ledger.accounts["ann"]
     ann.held = (ann.held[0] - 7, 0, 0)
-    ann.free[0] += 7
+    ann.free_tokens += 7
 
 
 def _spending_and_accounts_differ(ledger: Ledger) -> None:
@@ -99,8 +99,8 @@ def test_the_check_before_a_commit_looks_at_what_was_touched_and_at_all_above_it
     _shift_free(core.ledger)
     with pytest.raises(BrokenInvariant, match="ann tokens"):
         check_conserved(core.ledger, core.decided.events)
-    core.ledger.accounts["ann"].free[0] -= 1
-    core.ledger.accounts["bob"].free[0] += 1
+    core.ledger.accounts["ann"].free_tokens -= 1
+    core.ledger.accounts["bob"].free_tokens += 1
     check_conserved(core.ledger, core.decided.events)
 
 

@@ -175,7 +175,7 @@ def test_of_a_whole_branch_that_is_released_the_nearest_open_account_pays() -> N
     core.given(c.ReleaseBudget(agent="p"))
     core.given(asked(core, records(core)[0].position, usage=Usage(tokens=100, cost_usd=Decimal("0.25"))))
     assert core.only(e.UsageCorrected).charged == "g"
-    assert (core.account("g").closed, tuple(core.account("g").spent)) == ((100, 0, 250_000_000), (0, 0, 0))
+    assert (core.account("g").closed, core.account("g").spent) == ((100, 0, 250_000_000), (0, 0, 0))
     core.given(c.ReleaseBudget(agent="g"))
     core.given(asked(core, records(core)[0].position, usage=Usage(tokens=900)))
     assert core.only(e.UsageCorrected).charged is None

@@ -38,7 +38,7 @@ def test_a_failed_task_is_queued_anew_with_attempts_from_the_start_and_can_start
     assert core.ledger.tasks.known["t"].queued_at == core.now
     core.given(start("t"))
     assert core.account("t").allocated == (120_000, None, None), "the whole of it"
-    assert core.account("t").spent == [0, 0, 0], "what the last life used stays with that one"
+    assert core.account("t").spent == (0, 0, 0), "what the last life used stays with that one"
     core.given(complete("t"))
     assert states(core) == {"t": "completed"}
 

@@ -53,7 +53,7 @@ class Fleet:
         for number in range(agents):
             name = f"runs-{steps}-{number}"
             account = Account.open(name, ROOT, (tokens, None, None), START, agent_type="qa")
-            account.model, account.spent[TOKENS] = "m", steps * STEP
+            account.model, account.spent_tokens = "m", steps * STEP
             self.accounts[name] = account
             run = self.forecaster.runs[name] = Run.of(account, START)
             for step in range(steps):

@@ -135,8 +135,6 @@ def _dump_tasks(tasks: Tasks) -> dict[str, Any]:
 
 def _dump_account(account: Account) -> dict[str, Any]:
     plain = {slot: getattr(account, slot) for slot in Account.__struct_fields__}
-    for name in ("free", "held", "spent"):
-        plain[name] = tuple(plain[name])
     plain["parent"] = None if account.parent is None else account.parent.id
     plain["caps"] = [(rule.name, rule.definition) for rule in account.caps]
     plain.pop("heard_at")  # with the leases
@@ -281,7 +279,7 @@ class Core:
         return self.ledger.accounts[agent]
 
     def free(self, agent: str) -> tuple[int, ...]:
-        return tuple(self.account(agent).free)
+        return self.account(agent).free
 
     def status(self, agent: str) -> Any:
         return self.when(c.GetStatus(agent=agent))

@@ -14,14 +14,13 @@ import msgspec
 
 from tallystick.actors.policies.forecasting.anomalies import LOOP_STEPS, Streak
 from tallystick.actors.policies.forecasting.durations import pace
-from tallystick.config.amounts import DIMENSIONS
 from tallystick.events import catalog as e
 from tallystick.events.catalog.forecasts import Prediction
 from tallystick.events.state.accounts import Account
 from tallystick.events.state.growth import NO_STEPS, Growth, observed
 from tallystick.events.state.history import Known
 from tallystick.events.state.ledger import Ledger
-from tallystick.events.state.money import Money
+from tallystick.events.state.money import Money, minus, plus
 
 _MS = dt.timedelta(milliseconds=1)
 
@@ -132,8 +131,8 @@ def runs_of(ledger: Ledger) -> dict[str, Run]:
 def as_before(account: Account, events: Sequence[Any]) -> Account:
     """A copy of an account with what it had used before the newest reports that it has taken in."""
     before = copy(account)
-    spent = [sum(_charged(event)[d] for event in events) for d in DIMENSIONS]
-    before.spent = [account.spent[d] - spent[d] for d in DIMENSIONS]
+    for event in events:
+        before.spent = minus(before.spent, _charged(event))
     return before
 
 
@@ -154,8 +153,7 @@ def use(account: Account, events: Iterable[Any]) -> None:
 
 def charge(account: Account, event: Any) -> None:
     """Let an account that is not the ledger's own be charged with a report."""
-    charged = _charged(event)
-    account.spent = [account.spent[d] + charged[d] for d in DIMENSIONS]
+    account.spent = plus(account.spent, _charged(event))
 
 
 def _charged(event: Any) -> Money:
