@@ -9,7 +9,7 @@ from typing import Any
 import pykka
 
 from tallystick.actors.errors import Halted
-from tallystick.actors.keeping import Made, made_of
+from tallystick.actors.keeping import Coming, made_of
 from tallystick.actors.manager import Manager
 from tallystick.actors.missing import halted_answer
 from tallystick.actors.runtime.command_queue import CommandQueue, Inbox, WakeUp
@@ -81,10 +81,9 @@ class ManagerActor(pykka.ThreadingActor):
             self._take_all()
             manager.keep(made_of(manager.ledger), self._now())
             self._take_all()
-        elif type(message) is Made:
+        elif type(message) is Coming:
             self._take_all()
-            manager.keep(message, self._now())
-            self._take_all()
+            self._keep(message)
         elif type(message) is Tick:
             manager.wake(self._now())
             self._take_all()
@@ -104,6 +103,14 @@ class ManagerActor(pykka.ThreadingActor):
             if manager.ledger.position - begun >= EVENTS_AT_ONCE:
                 self._take_all()
                 begun = manager.ledger.position
+
+    def _keep(self, coming: Coming) -> None:
+        """Write a part of a snapshot in this turn, and the next in another; keep it when all are written."""
+        if coming.is_there():
+            self._manager.keep(coming.made, self._now())
+            self._take_all()
+        else:
+            self.actor_ref.tell(coming)
 
     def _let_begin(self, takeover: "Takeover") -> None:
         """Let a specialist begin in the place of another, and hand it what the other has not answered."""
