@@ -28,6 +28,27 @@ def made_of(ledger: Ledger) -> Made:
     return Made(ledger.position, snapshot.fingerprint(data), snapshot.packed(data))
 
 
+class Coming:
+    """A snapshot that is written into the store in parts, before it is kept."""
+
+    __slots__ = ("_parts", "made")
+
+    def __init__(self, made: Made, store: Store) -> None:
+        self.made = made
+        self._parts = store.stage_snapshot(made.position, made.data)
+
+    def is_there(self) -> bool:
+        """Write the next part; whether all are written. Where that fails, `keep_snapshot` says why, or writes it whole.
+
+        It fails in the manager's turn, so nothing is raised.
+        """
+        try:
+            next(self._parts)
+        except (StopIteration, StoreError):
+            return True
+        return False
+
+
 def keep_snapshot(made: Made, store: Store) -> p.RecordSnapshot | None:
     """Keep a snapshot, and what is to be recorded of it: its hash. Where that fails, the fleet goes on."""
     try:

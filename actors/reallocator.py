@@ -2,7 +2,7 @@
 
 import datetime as dt
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from tallystick.actors.policies.rebalancing.plan import Fleet, plan
 from tallystick.actors.policies.rebalancing.survey import Survey
@@ -27,13 +27,15 @@ from tallystick.events.messages import proposals as p
 from tallystick.events.state.calendar import NEVER, later
 from tallystick.events.state.ledger import Ledger
 
+MOVES_AT_ONCE: Final = 100
+"""So many moves are decided in one go, some milliseconds: a plan of more is applied in parts."""
 _LATE = dt.timedelta(seconds=1)
 """Later than this no timer fires where everything is in order."""
 _LEAST = dt.timedelta(microseconds=1)
 
 
 class Reallocator:
-    """Asks the tracker for a survey of the agents, and proposes one atomic plan of moves."""
+    """Asks the tracker for a survey of the agents, and proposes a plan of moves; each part of it is applied whole."""
 
     name = REALLOCATOR
     follows: frozenset[type[e.Event]] = frozenset({e.ConfigLoaded, e.BudgetAllocated, e.BudgetReleased})
@@ -43,6 +45,8 @@ class Reallocator:
         self._open = len(ledger.accounts)
         # A tick that the one before it did not take at this very moment is taken now.
         self._next = self._after(ledger.now - _LEAST)
+        self._waits = False
+        """A survey is under way that a moment for a plan has asked for."""
 
     def handle(self, message: Any, now: dt.datetime) -> Sequence[Post]:
         match message:
@@ -54,12 +58,16 @@ class Reallocator:
                     return []
                 is_late = now - self._next > _LATE
                 self._next = self._after(now)
-                if is_late:
-                    return []  # the fleet was not there at the moment of a plan: it waits for the next one
+                if is_late or self._waits:
+                    # The fleet was not there at the moment of a plan, or has not seen through the one before: it waits
+                    # for the next one.
+                    return []
+                self._waits = True
                 return [Post(TRACKER, SurveyWanted(None))]
             case Question():
                 return [Post(TRACKER, SurveyWanted(message))]
             case Surveyed():
+                self._waits = self._waits and message.question is not None
                 return self._propose(message.survey, message.question, now)
         raise TypeError(f"the reallocator does not know {type(message).__name__}")
 
@@ -93,10 +101,20 @@ class Reallocator:
             moves = plan(survey.idle, survey.hungry, fleet, self._config)
         if not moves and question is None:
             return []
-        command = p.ApplyMoves(
-            moves=moves, asked=question is not None, id=c.internal_id(f"rebalance-{now.isoformat()}")
-        )
-        return [*self._acted_on(moves, survey, now), Post(MANAGER, Proposal(command, REALLOCATOR, question))]
+        # A plan that was asked for is answered as one.
+        part = max(1, len(moves)) if question is not None else MOVES_AT_ONCE
+        commands = [
+            p.ApplyMoves(
+                moves=moves[start : start + part],
+                asked=question is not None,
+                id=c.internal_id(f"rebalance-{now.isoformat()}" + (f"-{start}" if start else "")),
+            )
+            for start in range(0, max(1, len(moves)), part)
+        ]
+        return [
+            *self._acted_on(moves, survey, now),
+            *(Post(MANAGER, Proposal(command, REALLOCATOR, question)) for command in commands),
+        ]
 
     @staticmethod
     def _acted_on(moves: Sequence[p.Move], survey: Survey, now: dt.datetime) -> list[Post]:

@@ -2,14 +2,16 @@
 
 import datetime as dt
 from collections import deque
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from tallystick.actors.policies.forecasting.answer import forecast_of
+from tallystick.actors.policies.forecasting.curves import Curves
 from tallystick.actors.policies.forecasting.durations import in_seconds
 from tallystick.actors.policies.forecasting.exhaustion import Exhaustion
 from tallystick.actors.policies.forecasting.forecaster import Forecaster, Look
 from tallystick.actors.policies.forecasting.runs import Run
+from tallystick.actors.policies.parts import Parts
 from tallystick.actors.policies.rebalancing.figures import figures_of
 from tallystick.actors.policies.rebalancing.survey import Survey, Surveyor
 from tallystick.actors.runtime.messages import (
@@ -35,8 +37,10 @@ from tallystick.events.messages import proposals as p
 from tallystick.events.state.accounts import Account
 from tallystick.events.state.ledger import Ledger
 
-LOOKS_AT_ONCE: Final = 100
-"""Of how many agents it looks at the newest step before others have their turn: a few milliseconds."""
+LOOKS_AT_ONCE: Final = 50
+"""Of how many agents it looks at the newest step before others have their turn: about two milliseconds."""
+SHOWN_AT_ONCE: Final = 10
+"""How many forecasts that were asked for it shows before others have their turn."""
 _USAGE: Final = (e.UsageReported, e.HoldSettled, e.HoldSpent)
 
 
@@ -48,7 +52,7 @@ class Tracker:
 
     name = TRACKER
     follows: frozenset[type[e.Event]] = frozenset(
-        {*_USAGE, e.BudgetAllocated, e.BudgetReleased, e.LevelChanged, e.ForecastMade}
+        {*_USAGE, e.BudgetAllocated, e.BudgetReleased, e.LevelChanged, e.ForecastMade, e.RunLearned}
     )
 
     def begin(self, ledger: Ledger) -> None:
@@ -56,7 +60,13 @@ class Tracker:
         self._forecaster = self._made_forecaster(ledger)
         self._looks: deque[Look] = deque()
         """The steps that are still to be looked at."""
-        self._survey: tuple[SurveyWanted, Generator[None, None, Survey]] | None = None
+        self._asked: deque[Question] = deque()
+        """The forecasts that are asked for."""
+        self._curves: Parts[Curves] | None = None
+        """The look at all open runs that those wait for."""
+        self._goes_on = False
+        """A `LookOn` is on its way."""
+        self._survey: tuple[SurveyWanted, Parts[Survey]] | None = None
         """The survey that is under way, and what it is for."""
 
     def _made_forecaster(self, ledger: Ledger) -> Forecaster:
@@ -64,18 +74,20 @@ class Tracker:
 
     def _made_surveyor(self) -> Surveyor:
         ledger = self._ledger
-        return Surveyor(ledger.accounts, self._forecaster, figures_of(ledger), ledger.rules.config)
+        return Surveyor(ledger, self._forecaster, figures_of(ledger), ledger.rules.config)
 
     def handle(self, message: Any, now: dt.datetime) -> Sequence[Post]:
         match message:
             case Recorded():
-                return [*self._follow(message), *self._look()]
+                followed = self._follow(message)
+                return followed if self._goes_on else [*followed, *self._look()]
             case LookOn():
                 return self._look()
             case SurveyWanted():
                 return self._go_on(message, now)
             case Question():
-                return self._show(message)
+                self._asked.append(message)
+                return [] if self._goes_on else self._look()
         raise TypeError(f"the tracker does not know {type(message).__name__}")
 
     def due_at(self) -> dt.datetime | None:
@@ -117,18 +129,26 @@ class Tracker:
                 self._forecaster.changed_level(event)
             case e.ForecastMade():
                 self._forecaster.made(event)
+            case e.RunLearned():
+                self._forecaster.learnt()
 
     # --- which agent will run out -------------------------------------------------------------------------------------
 
     def _look(self) -> list[Post]:
-        """Whether agents' newest steps stand out, and whether their budgets will last: of so many agents at once."""
+        """Look at agents' newest steps and show forecasts, some at once; the rest when its own message comes round."""
+        posts = [*self._look_at_steps(), *self._show()]
+        self._goes_on = bool(self._looks or self._asked)
+        return [*posts, Post(TRACKER, LOOK_ON)] if self._goes_on else posts
+
+    def _look_at_steps(self) -> list[Post]:
+        """Whether agents' newest steps stand out, and whether their budgets will last."""
         posts: list[Post] = []
         for _ in range(min(LOOKS_AT_ONCE, len(self._looks))):
             look = self._looks.popleft()
             if self._forecaster.is_open(look.run):
                 posts += _proposed(self._forecaster.outlier(look))
                 posts += self._exhaustion(look.run.account, look.run, look.event)
-        return [*posts, Post(TRACKER, LOOK_ON)] if self._looks else posts
+        return posts
 
     def _exhaustion(self, account: Account, run: Run, event: e.Event) -> list[Post]:
         """Tell the enforcer where an agent's budget will not last; once, until the agent has more."""
@@ -185,8 +205,22 @@ class Tracker:
 
     # --- what is shown ------------------------------------------------------------------------------------------------
 
-    def _show(self, question: Question) -> list[Post]:
-        """Answer `Forecast`. A forecast that is shown is recorded first."""
+    def _show(self) -> list[Post]:
+        """Answer some `Forecast`, as soon as it is known how far runs go."""
+        if not self._asked:
+            return []
+        if self._curves is None:
+            self._curves = self._forecaster.curves()
+        try:
+            next(self._curves)
+        except StopIteration as done:
+            self._curves = None
+            asked = [self._asked.popleft() for _ in range(min(SHOWN_AT_ONCE, len(self._asked)))]
+            return [post for question in asked for post in self._shown(question, done.value)]
+        return []
+
+    def _shown(self, question: Question, curves: Curves) -> list[Post]:
+        """Answer a `Forecast`. A forecast that is shown is recorded first."""
         assert isinstance(question.command, c.Forecast)
         account = self._ledger.accounts.get(question.command.agent)
         if account is None:
@@ -198,7 +232,7 @@ class Tracker:
         shown: Sequence[c.Command] = ()
         if account.id in self._forecaster.runs:
             shown = self._forecaster.recorded(account, "shown", self._forecaster.name_shown())
-        answer = encode_answer(forecast_of(account, self._forecaster))
+        answer = encode_answer(forecast_of(account, self._forecaster, curves))
         return [*_proposed(shown), Post(MANAGER, Answered(question, answer))]
 
 

@@ -185,7 +185,7 @@ def fleet_with(surveyor: type[Surveyor] = Surveyor, forecaster: type[Forecaster]
 
         def _made_surveyor(self) -> Surveyor:
             ledger = self._ledger
-            return surveyor(ledger.accounts, self._forecaster, figures_of(ledger), ledger.rules.config)
+            return surveyor(ledger, self._forecaster, figures_of(ledger), ledger.rules.config)
 
     class OtherFleet(SimulatedFleet):
         @staticmethod

@@ -1,13 +1,14 @@
 """What the plan of a campaign is compared with: a level that knows every total, and the plan without some part."""
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from math import inf
 from typing import Any, NamedTuple
 
-from tallystick.actors.policies.forecasting.completion import Lengths
-from tallystick.actors.policies.forecasting.final_usage import Finished
+from tallystick.actors.policies.forecasting.completion import Lengths, steps_of
+from tallystick.actors.policies.forecasting.final_usage import Finished, used_by
 from tallystick.actors.policies.forecasting.forecaster import own_use
-from tallystick.actors.policies.rebalancing.survey import Surveyor
+from tallystick.actors.policies.parts import Parts
+from tallystick.actors.policies.rebalancing.survey import Surveyor, payer
 from tallystick.config.amounts import DIMENSIONS, TOKENS, Triple
 from tallystick.demo.workload import Workload
 from tallystick.events.state.accounts import Account
@@ -48,13 +49,15 @@ def knowing(totals: Mapping[str, int]) -> type[Surveyor]:
     """The same survey, with a level that knows the true sum; all else it estimates as usual."""
 
     class Knowing(Surveyor):
-        def _find_level(self, source: str, d: int) -> Generator[None, None, None]:
+        def _find_level(self, source: str, d: int) -> Parts[None]:
             if (source, d) in self._levels:
                 return
-            sharing = yield from self._sharing(d)
+            yield
             free = self._free_of(source, d)
             there, agents = float(free or 0), []
-            for account in sharing.get(source, ()):
+            for account in self._agents.values():
+                if account.is_run or account.allocated[d] is None or payer(account, d) != source:
+                    continue
                 own, mark = own_use(account, d)
                 there += max(own, mark)
                 agents.append(Wanted(own, max(own, totals[account.id]), self._weight(account)))
@@ -87,11 +90,11 @@ class EndedOnly(Surveyor):
     def _finished_like(self, account: Account) -> tuple[Finished, ...]:
         kind = self._kind(account)
         if kind not in self._made:
-            self._made[kind] = tuple(Finished.of(self._ended(kind), d) for d in DIMENSIONS)
+            self._made[kind] = tuple(Finished(used_by(self._ended(kind), d)) for d in DIMENSIONS)
         return self._made[kind]
 
     def _lengths_like(self, account: Account) -> Lengths:
-        return Lengths(self._ended(self._kind(account)))
+        return Lengths(steps_of(self._ended(self._kind(account))))
 
     def _ended(self, kind: Kind) -> list[Run]:
         return [run for run in self._forecaster.history.known(*kind).runs() if run.ended]

@@ -8,7 +8,7 @@ more than there is is paid for by the pool at once, and a throttle makes each st
 
 import datetime as dt
 import heapq
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -16,9 +16,10 @@ import msgspec
 from tallystick.actors.policies.forecasting.forecaster import Forecaster
 from tallystick.actors.policies.forecasting.runs import Run as Seen
 from tallystick.actors.policies.forecasting.runs import Step
+from tallystick.actors.policies.parts import whole
 from tallystick.actors.policies.rebalancing.figures import Figures
 from tallystick.actors.policies.rebalancing.plan import Fleet, plan
-from tallystick.actors.policies.rebalancing.survey import Survey, Surveyor
+from tallystick.actors.policies.rebalancing.survey import Surveyor
 from tallystick.actors.runtime.simulation import SimulatedFleet
 from tallystick.config.amounts import TOKENS, Amounts
 from tallystick.config.settings import Config
@@ -146,7 +147,7 @@ class Campaign:
         least = spendable * self._share.numerator // (self._share.denominator * max(1, len(ledger.accounts)))
         free = max(0, ledger.root.free[TOKENS])
         figures = Figures((free, None, None), (spendable, None, None), (least, 0, 0), in_crisis=False)
-        survey = whole(self._surveyor(ledger.accounts, self._forecaster, figures, self._config).survey(now))
+        survey = whole(self._surveyor(ledger, self._forecaster, figures, self._config).survey(now))
         fleet = Fleet(figures.spendable, figures.minimum_share, figures.in_crisis)
         for move in plan(survey.idle, survey.hungry, fleet, self._config):
             self._move(move.source, move.target, move.amount, (now - STARTS_AT) // _MS, move.strategy)
@@ -157,16 +158,6 @@ class Campaign:
     def _fold(self, event: e.Event, now_ms: int) -> None:
         event.position, event.at = self._ledger.position + 1, STARTS_AT + now_ms * _MS
         evolve(self._ledger, event)
-
-
-def whole(parts: Generator[None, None, Survey]) -> Survey:
-    """A survey without pauses."""
-    while True:
-        try:
-            next(parts)
-        except StopIteration as end:
-            survey: Survey = end.value
-            return survey
 
 
 def _lasts(run: Run, step: int) -> int:

@@ -23,6 +23,7 @@ from benchmarks.cases import case_of
 from benchmarks.result import Result
 from tallystick.actors.policies.forecasting.final_usage import Finished
 from tallystick.actors.policies.forecasting.forecaster import Forecaster
+from tallystick.actors.policies.forecasting.survival import Ends
 from tallystick.actors.policies.rebalancing.survey import Surveyor
 from tallystick.config.amounts import TOKENS
 from tallystick.demo.trace import read_trace
@@ -94,8 +95,8 @@ def _sums(workload: Workload) -> Iterator[Result]:
     true = fmean(min(total, cap) for total in totals.values())
     for ended in SHARES_ENDED:
         looks = [_look(workload, seed, ended) for seed in range(ORDERS)]
-        expected = [Finished(over, going).expected(0, cap) / true for over, going in looks]
-        only = fmean(Finished(over).expected(0, cap) / true for over, _ in looks)
+        expected = [Finished(Ends(over, going)).expected(0, cap) / true for over, going in looks]
+        only = fmean(Finished(Ends(over)).expected(0, cap) / true for over, _ in looks)
         name, value = f"campaign.sum.{ended:.0%}_ended", fmean(expected)
         yield Result(name, value, "of the true mean", f"by the ended runs alone {only:.3f}", value, ("in", 0.97, 1.03))
 

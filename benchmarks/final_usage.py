@@ -6,7 +6,7 @@ from statistics import fmean
 from benchmarks.cases import Case, folds, known
 from benchmarks.result import Result
 from tallystick.actors.policies.forecasting.exhaustion import total
-from tallystick.actors.policies.forecasting.final_usage import Finished
+from tallystick.actors.policies.forecasting.final_usage import Finished, used_by
 from tallystick.events.state.history import History, is_hit
 
 ASKED_AFTER = (5, 10, 20, 30, 40)
@@ -19,7 +19,7 @@ def single(cases: Sequence[Case], d: int, name: str) -> Iterator[Result]:
         history = History()
         for case in past:
             history.fold(case.lesson)
-        finished = Finished.of(known(history).runs(), d)
+        finished = Finished(used_by(known(history).runs(), d))
         for case in present:
             for step in ASKED_AFTER:
                 seen = total(finished, case.used[step][d]) if step < len(case.steps) else None

@@ -149,7 +149,7 @@ class Fleet:
             fleet._watch.start(fleet._manager.ledger.clock_apart_ms)
             if clock is None:
                 fleet._control = ControlSocket.open(opened.url, fleet._intake)
-                maker = SnapshotMaker.of(fleet._manager, opened.url, lambda made: fleet._tell(MANAGER, made))
+                maker = SnapshotMaker.of(fleet._manager, opened, lambda coming: fleet._tell(MANAGER, coming))
                 fleet._at_close.callback(maker.stop)
         except BaseException:
             fleet.close()

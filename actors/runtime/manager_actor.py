@@ -9,7 +9,7 @@ from typing import Any
 import pykka
 
 from tallystick.actors.errors import Halted
-from tallystick.actors.keeping import Made, made_of
+from tallystick.actors.keeping import Coming, made_of
 from tallystick.actors.manager import Manager
 from tallystick.actors.missing import halted_answer
 from tallystick.actors.runtime.command_queue import CommandQueue, Inbox, WakeUp
@@ -19,6 +19,8 @@ from tallystick.actors.runtime.specialist import Specialist
 
 GROUP_MAX = 2_000
 """Envelopes in one commit at most."""
+EVENTS_AT_ONCE = 200
+"""So many events follow from what specialists propose together before callers have their turn."""
 AT_REST_MORE = 5_000
 """By so many accounts a fleet grows before collections are relieved of them: some milliseconds' work."""
 
@@ -65,8 +67,7 @@ class ManagerActor(pykka.ThreadingActor):
             manager.give_up_specialist(message.name, message.reason, self._now())
             self._take_all()
         elif isinstance(message, Proposal | Answered | Batch):
-            for one in each(message):
-                manager.receive(one, self._now())
+            self._receive(each(message))
             self._take_all()
         elif type(message) is CallerGone:
             self._take_all()
@@ -80,10 +81,9 @@ class ManagerActor(pykka.ThreadingActor):
             self._take_all()
             manager.keep(made_of(manager.ledger), self._now())
             self._take_all()
-        elif type(message) is Made:
+        elif type(message) is Coming:
             self._take_all()
-            manager.keep(message, self._now())
-            self._take_all()
+            self._keep(message)
         elif type(message) is Tick:
             manager.wake(self._now())
             self._take_all()
@@ -93,6 +93,24 @@ class ManagerActor(pykka.ThreadingActor):
                 message.reached()
         self._attend()
         self._wake_at(MANAGER, manager.due_at())
+
+    def _receive(self, messages: Sequence[Any]) -> None:
+        """Take what a specialist sends together; where much follows from it, others have their turn in between."""
+        manager = self._manager
+        begun = manager.ledger.position
+        for message in messages:
+            manager.receive(message, self._now())
+            if manager.ledger.position - begun >= EVENTS_AT_ONCE:
+                self._take_all()
+                begun = manager.ledger.position
+
+    def _keep(self, coming: Coming) -> None:
+        """Write a part of a snapshot in this turn, and the next in another; keep it when all are written."""
+        if coming.is_there():
+            self._manager.keep(coming.made, self._now())
+            self._take_all()
+        else:
+            self.actor_ref.tell(coming)
 
     def _let_begin(self, takeover: "Takeover") -> None:
         """Let a specialist begin in the place of another, and hand it what the other has not answered."""

@@ -15,10 +15,10 @@ from typing import IO, Final, Self
 
 import structlog
 
-from tallystick.actors.keeping import Made, made_of
+from tallystick.actors.keeping import Coming, Made, made_of
 from tallystick.actors.manager import Manager
 from tallystick.events.log.restoring import open_ledger
-from tallystick.events.log.store import open_store
+from tallystick.events.log.store import Store, open_store
 from tallystick.events.log.store_contract import StoreError
 from tallystick.events.log.store_place import file_of, is_postgres
 from tallystick.events.state.ledger import Ledger
@@ -44,9 +44,9 @@ class SnapshotMaker:
         self._is_stopped = False
 
     @classmethod
-    def of(cls, manager: Manager, url: str, done: Callable[[Made], None]) -> Self:
-        """One that a manager asks when a snapshot is due."""
-        maker = cls(url, done)
+    def of(cls, manager: Manager, store: Store, tell: Callable[[Coming], None]) -> Self:
+        """One that a manager asks when a snapshot of the log in a store is due; it gets it by ``tell``."""
+        maker = cls(store.url, lambda made: tell(Coming(made, store)))
         manager.is_made_elsewhere = maker.begin
         return maker
 

@@ -12,6 +12,9 @@ from eventsourcing.sqlite import SQLiteConnection, SQLiteConnectionPool, SQLiteC
 LOCK_SECONDS: Final = 5
 PAGE_BYTES: Final = 8_192
 """Of a new file: a row has many records, and would lie on a chain of smaller pages."""
+CHECKPOINT_PAGES: Final = 250
+"""So many pages of the WAL are brought into the file at once, by the commit that fills them: a few milliseconds. By
+default, SQLite waits for four times as many."""
 _LOOK_SECONDS: Final = 0.1
 
 
@@ -54,6 +57,7 @@ class SqliteConnections(SQLiteConnectionPool):
         connection.execute(f"PRAGMA page_size={PAGE_BYTES}")  # nothing to a file that is there
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute(f"PRAGMA synchronous={self._synchronous}")
+        connection.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
         connection.row_factory = sqlite3.Row
         return SQLiteConnection(connection, max_age=None)
 

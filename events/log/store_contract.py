@@ -132,6 +132,14 @@ class Store(Protocol):
         A reader of the log does not see it: a foreign stream, or a row whose place is not its position.
         """
 
+    def stage_snapshot(self, position: int, data: bytes) -> Iterator[None]:
+        """Write the bytes of a large snapshot in parts, so that `save_snapshot` of the same takes no time; none where
+        that would not be quicker. What is written so is no snapshot yet.
+
+        Raises:
+            StoreError: a part could not be written.
+        """
+
     def save_snapshot(self, position: int, data: bytes) -> None:
         """Keep the state at a position, and only the newest few such snapshots."""
 

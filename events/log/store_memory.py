@@ -75,6 +75,9 @@ class MemoryStore:
     def stray(self) -> str | None:
         return None
 
+    def stage_snapshot(self, position: int, data: bytes) -> Iterator[None]:
+        return iter(())
+
     def save_snapshot(self, position: int, data: bytes) -> None:
         before = sorted(old for old in self._snapshots if old < position)[1 - SNAPSHOTS_KEPT :]
         self._snapshots = {old: self._snapshots[old] for old in before} | {position: data}

@@ -14,7 +14,6 @@ from pathlib import Path
 
 from eventsourcing.domain import EventSourcingError
 from eventsourcing.persistence import IntegrityError
-from eventsourcing.sqlite import SQLiteAggregateRecorder
 from filelock import FileLock, Timeout
 
 from tallystick.events.log.sealing import rows_behind
@@ -35,6 +34,7 @@ from tallystick.events.log.store_contract import (
 from tallystick.events.log.store_place import APPLICATION, OpenFiles, check_ours, identity_of
 from tallystick.events.log.store_recorder import LogRecorder, Page, SqliteSubscription
 from tallystick.events.log.store_segments import VIEW
+from tallystick.events.log.store_snapshots import SqliteSnapshots
 from tallystick.events.log.store_sources import SqliteSources
 
 
@@ -60,7 +60,7 @@ class SqliteStore:
                     check_there(path)
             self._datastore = FleetFile(str(path))
             self._log = LogRecorder(self._datastore, Archives(path))
-            self._snapshots = SQLiteAggregateRecorder(self._datastore, events_table_name="snapshots")
+            self._snapshots = SqliteSnapshots(self._datastore, url)
             self.sources = SqliteSources(self._datastore, url)
             if writer:
                 if not marked:
@@ -141,25 +141,14 @@ class SqliteStore:
             return f"row {place} of the table belongs to the stream {stream!r}, which is none of this fleet"
         return f"row {place} of the table is at position {position!r}: it was put there by no writer of this log"
 
+    def stage_snapshot(self, position: int, data: bytes) -> Iterator[None]:
+        return self._snapshots.stage(position, data)
+
     def save_snapshot(self, position: int, data: bytes) -> None:
-        try:
-            with self._datastore.transaction(commit=True) as cursor:
-                cursor.execute("DELETE FROM snapshots WHERE originator_version>=?", (position,))
-                cursor.execute("INSERT INTO snapshots VALUES (?,?,?,?)", (STREAM, position, "snapshot.v1", data))
-                cursor.execute(
-                    "DELETE FROM snapshots WHERE originator_version NOT IN"
-                    " (SELECT originator_version FROM snapshots ORDER BY originator_version DESC LIMIT ?)",
-                    (SNAPSHOTS_KEPT,),
-                )
-        except (EventSourcingError, sqlite3.Error) as error:
-            raise StoreError(f"{self.named}: the snapshot could not be written: {_why(error)}") from error
+        self._snapshots.save(position, data)
 
     def snapshots(self, limit: int = SNAPSHOTS_KEPT) -> list[tuple[int, bytes]]:
-        try:
-            stored = self._snapshots.select_events(STREAM, desc=True, limit=limit)
-        except (EventSourcingError, sqlite3.Error):
-            return []  # a snapshot is a cache: one that cannot be read is not there
-        return [(event.originator_version, event.state) for event in stored]
+        return self._snapshots.newest(limit)
 
     def subscribe(self, after: int = 0) -> Subscription:
         if self._files is None:

@@ -101,6 +101,10 @@ class ServedLog:
         """The server writes."""
         self._only_reads()
 
+    def stage_snapshot(self, position: int, data: bytes) -> Iterator[None]:
+        """The server keeps them."""
+        self._only_reads()
+
     def save_snapshot(self, position: int, data: bytes) -> None:
         """The server keeps them."""
         self._only_reads()

@@ -3,17 +3,18 @@
 import io
 import subprocess
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import tallystick.actors.manager as manager_module
-from tallystick.actors.keeping import Made
+from tallystick.actors.keeping import Coming, Made
 from tallystick.actors.runtime import snapshot_maker
 from tallystick.actors.runtime.fleet import Fleet
 from tallystick.actors.runtime.snapshot_maker import SnapshotMaker, make
-from tallystick.events.log import snapshot
+from tallystick.events.log import snapshot, store_snapshots
 from tallystick.events.log.restoring import open_ledger
 from tallystick.events.log.store import StoreError, open_store
 from tallystick.events.state.ledger import Ledger
@@ -55,6 +56,37 @@ def test_the_fleet_goes_on_while_it_is_made_and_records_its_hash_when_it_is_ther
     state = open_ledger(store, position).ledger
     assert (state.position, snapshot.dump(state)) == (position, snapshot.unpacked(data))
     store.close()
+
+
+def test_it_is_written_in_parts_between_which_messages_are_taken(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_snapshots, "PART_BYTES", 100)
+    written, kept = list[int](), list[int]()
+    with Fleet.open(url, QUIET) as fleet:
+        stage, save = fleet.store.stage_snapshot, fleet.store.save_snapshot
+
+        def staged(position: int, data: bytes) -> Iterator[None]:
+            for part in stage(position, data):
+                written.append(fleet.position)
+                yield part
+
+        def saved(position: int, data: bytes) -> None:
+            kept.append(fleet.position)
+            save(position, data)
+
+        monkeypatch.setattr(fleet.store, "stage_snapshot", staged)
+        monkeypatch.setattr(fleet.store, "save_snapshot", saved)
+        open_agents(fleet)
+        while not kept:
+            report(fleet)
+    assert len(written) > 10
+    assert len({*written}) > 2, "messages were taken in between"
+
+
+def test_one_of_which_a_part_could_not_be_written_is_tried_whole(url: str) -> None:
+    with Fleet.open(url, QUIET) as fleet:
+        coming = Coming(Made(1, "", b"a state"), fleet.store)
+        fleet.store.close()
+        assert coming.is_there()
 
 
 def test_what_it_makes_is_the_state_at_that_position_and_not_behind_it(url: str) -> None:

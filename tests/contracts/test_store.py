@@ -161,6 +161,23 @@ def test_a_snapshot_is_kept_as_it_is_whatever_it_holds(store: Store, data: bytes
     assert store.snapshots() == [(10, data)]
 
 
+@pytest.mark.parametrize("size", [0, 10, 600_000])
+def test_a_snapshot_that_was_written_in_parts_is_kept_like_another(store: Store, size: int) -> None:
+    data = bytes(range(256)) * (size // 256) + b"x" * (size % 256)
+    store.save_snapshot(5, b"before")
+    for _ in store.stage_snapshot(10, data):
+        assert store.snapshots() == [(5, b"before")], "it is none before it is saved"
+    store.save_snapshot(10, data)
+    assert store.snapshots() == [(10, data), (5, b"before")]
+
+
+def test_a_snapshot_of_which_only_a_part_was_written_is_kept_whole(store: Store) -> None:
+    data = b"y" * 600_000
+    next(store.stage_snapshot(10, data), None)
+    store.save_snapshot(10, data)
+    assert store.snapshots() == [(10, data)]
+
+
 def test_a_snapshot_is_no_record(store: Store) -> None:
     store.append(records(1, 3))
     store.save_snapshot(3, b"state")

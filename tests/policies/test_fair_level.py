@@ -7,16 +7,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tallystick.actors.policies.forecasting.final_usage import BEYOND, Finished
+from tallystick.actors.policies.forecasting.survival import Ends
+from tallystick.actors.policies.parts import whole
 from tallystick.actors.policies.rebalancing.fair_level import FairLevel
 
-TEN = Finished([10] * 10)
+TEN = Finished(Ends([10] * 10))
 
 
 def level(agents: list[tuple[int, int, float, Finished]], free: int) -> float:
     fair = FairLevel()
     for used, own, weight, finished in agents:
         fair.add(used, own, weight, finished)
-    return fair.find(free)
+    return whole(fair.find(free))
 
 
 def test_where_there_is_enough_for_all_no_account_is_bound() -> None:
@@ -28,12 +30,12 @@ def test_alike_agents_that_want_twice_what_there_is_get_half_each() -> None:
 
 
 def test_small_runs_are_served_whole_and_the_large_one_gets_what_is_left() -> None:
-    large = Finished([100] * 10)
+    large = Finished(Ends([100] * 10))
     assert level([(0, 0, 1.0, TEN)] * 3 + [(0, 0, 1.0, large)], free=70) == pytest.approx(40)
 
 
 def test_an_agent_is_expected_to_use_what_those_used_who_went_on_as_far() -> None:
-    half = Finished([10] * 5 + [50] * 5)
+    half = Finished(Ends([10] * 5 + [50] * 5))
     # One that has used 20 is one of the large ones: it wants 50. Two such, and 70 in all: 35 each.
     assert level([(20, 20, 1.0, half)] * 2, free=30) == pytest.approx(35)
     # One that has used nothing wants 30 on average: with 70 for two, no account is bound.
@@ -46,13 +48,13 @@ def test_one_that_went_farther_than_any_before_is_expected_to_want_a_quarter_mor
 
 
 def test_where_no_run_has_finished_an_agent_is_expected_to_want_what_it_was_given() -> None:
-    nobody = Finished([])
+    nobody = Finished(Ends([]))
     assert level([(0, 10, 1.0, nobody)] * 3, free=0) == inf
     assert level([(0, 10, 1.0, nobody)] * 3 + [(40, 40, 1.0, nobody)], free=0) == pytest.approx(40)
 
 
 def test_weights_raise_and_lower_the_level_of_an_agent() -> None:
-    large = Finished([1_000] * 3)
+    large = Finished(Ends([1_000] * 3))
     assert level([(0, 0, 1.0, large), (0, 0, 0.5, large)], free=150) == pytest.approx(100)
 
 
@@ -66,7 +68,7 @@ RUNS = st.lists(st.integers(0, 500), max_size=20)
 def test_more_to_give_never_lowers_the_level(
     agents: list[tuple[int, int, float]], runs: list[int], free: int, more: int
 ) -> None:
-    finished = Finished(runs)
+    finished = Finished(Ends(runs))
     named = [(used, max(used, own), weight, finished) for used, own, weight in agents]
     assert level(named, free) <= level(named, free + more) * (1 + 1e-9)
 
@@ -75,7 +77,7 @@ def test_more_to_give_never_lowers_the_level(
 def test_what_is_expected_under_the_level_fits_into_what_there_is(
     agents: list[tuple[int, int, float]], runs: list[int], free: int
 ) -> None:
-    finished = Finished(runs)
+    finished = Finished(Ends(runs))
     named = [(used, max(used, own), weight) for used, own, weight in agents]
     found = level([(*one, finished) for one in named], free)
     there = free + sum(own for _, own, _ in named)

@@ -1,10 +1,11 @@
 """Whom a plan of moves may concern, and what is fair to the others."""
 
 import datetime as dt
+from bisect import insort
 
-from benchmarks.campaign_model import whole
 from tallystick.actors.policies.forecasting.forecaster import Forecaster
 from tallystick.actors.policies.forecasting.runs import Run, Step
+from tallystick.actors.policies.parts import whole
 from tallystick.actors.policies.rebalancing.figures import Figures
 from tallystick.actors.policies.rebalancing.plan import Hungry
 from tallystick.actors.policies.rebalancing.survey import Surveyor
@@ -38,7 +39,7 @@ class Fleet:
                     growth=Growth.read(NO_STEPS).numbers(),
                 )
             )
-        self.accounts = ledger.accounts
+        self.ledger = ledger
         self.forecaster = Forecaster(ledger)
 
     def wait(self, agents: int, tokens: int) -> None:
@@ -46,7 +47,7 @@ class Fleet:
         for number in range(agents):
             name = f"waits-{number}"
             account = Account.open(name, ROOT, (tokens, None, None), START, agent_type="qa")
-            self.accounts[name] = account
+            self.open(name, account)
 
     def run(self, agents: int, tokens: int, steps: int = STEPS) -> None:
         """Agents that have made some steps, one a second."""
@@ -54,16 +55,20 @@ class Fleet:
             name = f"runs-{steps}-{number}"
             account = Account.open(name, ROOT, (tokens, None, None), START, agent_type="qa")
             account.model, account.spent_tokens = "m", steps * STEP
-            self.accounts[name] = account
+            self.open(name, account)
             run = self.forecaster.runs[name] = Run.of(account, START)
             for step in range(steps):
                 account.growth = observed(account.growth, (STEP, 0, 0))
                 run.take([Step(START + dt.timedelta(seconds=step), (STEP, 0, 0))])
 
+    def open(self, name: str, account: Account) -> None:
+        self.ledger.accounts[name] = account
+        insort(self.ledger.names, name)
+
     def hungry(self, free: int) -> list[Hungry]:
         """Those whose budget will not last, with so much in the pool."""
         figures = Figures((free, None, None), (10_000, None, None), (0, 0, 0), in_crisis=False)
-        return whole(Surveyor(self.accounts, self.forecaster, figures, CONFIG).survey(START)).hungry
+        return whole(Surveyor(self.ledger, self.forecaster, figures, CONFIG).survey(START)).hungry
 
 
 def test_the_level_counts_on_what_runs_use_that_have_not_ended() -> None:

@@ -1,5 +1,6 @@
 """The answer to `Forecast`: what is expected of an agent, in the names and units of the wire."""
 
+from tallystick.actors.policies.forecasting.curves import Curves
 from tallystick.actors.policies.forecasting.durations import in_seconds
 from tallystick.actors.policies.forecasting.exhaustion import Exhaustion, total
 from tallystick.actors.policies.forecasting.final_usage import Finished
@@ -10,13 +11,13 @@ from tallystick.events.messages.replies import ForecastReply, Number, Prospect
 from tallystick.events.state.accounts import Account
 
 
-def forecast_of(account: Account, forecaster: Forecaster) -> ForecastReply:
-    """All that is expected as of the agent's last report; what cannot be known is None."""
+def forecast_of(account: Account, forecaster: Forecaster, curves: Curves) -> ForecastReply:
+    """All that is expected as of the agent's last report; what cannot be known is None. ``curves``: how far runs go."""
     run = forecaster.runs.get(account.id)
     if run is None:
         return ForecastReply(account.id, None, 0, {})
     exhaustions = {exhaustion.dimension: exhaustion for exhaustion in forecaster.exhaustions(account)}
-    finished = forecaster.curves().finished((account.agent_type, run.model))
+    finished = curves.finished((account.agent_type, run.model))
     pace = forecaster.pace(account, run)
     forecasts = {
         EDGE_NAMES[d]: _prospect(account, d, exhaustions.get(d), finished[d], pace)

@@ -1,10 +1,10 @@
 """Whether a run is likely to end before it has used a given amount, by its own growth and the lengths of others."""
 
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from tallystick.actors.policies.forecasting.growth_forecast import Course
-from tallystick.actors.policies.forecasting.survival import Seen, masses
+from tallystick.actors.policies.forecasting.survival import Ends
 from tallystick.events.state.history import Run
 
 HOPE = 0.3
@@ -13,19 +13,15 @@ runs that were studied, any value from 0.1 to 0.5 let more of them finish than n
 
 
 class Lengths:
-    """How many steps runs of one kind have, and which share of all runs has more.
-
-    ``going``: how many those have made that are under way.
-    """
+    """How many steps runs of one kind have, and which share of all runs has more."""
 
     __slots__ = ("_longer", "steps")
 
-    def __init__(self, runs: Iterable[Run], going: Iterable[int] = ()) -> None:
-        over = [Seen(run.steps, run.steps, bool(run.ended)) for run in runs]
-        found, _ = masses([*over, *(Seen(steps, steps, ended=False) for steps in going)])
-        self.steps = [run.age for run, _ in found]
+    def __init__(self, known: Ends) -> None:
+        found, _ = known.masses()
+        self.steps = known.ages
         self._longer = [0.0]
-        for _, mass in reversed(found):
+        for mass in reversed(found):
             self._longer.append(self._longer[-1] + mass)
         self._longer.reverse()
 
@@ -41,3 +37,8 @@ class Lengths:
         last = done + (course.steps_until(units) if units > 0 else 0.0)
         longer = self._longer[first]
         return (longer - self._longer[bisect_right(self.steps, last, lo=first)]) / longer
+
+
+def steps_of(runs: Sequence[Run]) -> Ends:
+    """How many steps runs that are over had; those that were cut short as others that go on."""
+    return Ends((run.steps for run in runs if run.ended), (run.steps for run in runs if not run.ended))

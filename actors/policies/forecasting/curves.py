@@ -2,57 +2,77 @@
 
 from collections.abc import Mapping, Sequence
 
-from tallystick.actors.policies.forecasting.completion import Lengths
-from tallystick.actors.policies.forecasting.final_usage import Finished
+from tallystick.actors.policies.forecasting.completion import Lengths, steps_of
+from tallystick.actors.policies.forecasting.final_usage import Finished, used_by
 from tallystick.actors.policies.forecasting.runs import Run
+from tallystick.actors.policies.forecasting.survival import Ends
+from tallystick.actors.policies.parts import Pace, Parts, each_of
 from tallystick.config.amounts import DIMENSIONS
 from tallystick.events.state.history import History, Kind
 from tallystick.events.state.history import Run as Past
 
 
-class Curves:
-    """Made by one look at all open runs; what it says of a kind is computed when it is asked for, and kept."""
+class _OfKind:
+    """The runs of one kind: those that were over when it was first looked at, and those that were under way then."""
 
-    def __init__(self, history: History, runs: Mapping[str, Run]) -> None:
-        self._history, self._runs = history, runs
-        self._newest: dict[Kind, Past | None] = {}
-        """By kind, the newest run that is counted of those that are over."""
-        self._finished: dict[Kind, tuple[Finished, ...]] = {}
-        self._lengths: dict[Kind, Lengths] = {}
-        self._going: dict[Kind, list[Run]] = {}
-        for run in runs.values():
-            self._going.setdefault((run.account.agent_type, run.model), []).append(run)
+    __slots__ = ("_finished", "_lengths", "_steps", "_used")
+
+    def __init__(self, over: Sequence[Past]) -> None:
+        self._used: tuple[Ends, ...] = tuple(used_by(over, d) for d in DIMENSIONS)
+        self._steps = steps_of(over)
+        self._finished: tuple[Finished, ...] | None = None
+        self._lengths: Lengths | None = None
+
+    def add(self, run: Run) -> None:
+        """Count a run that is under way."""
+        account = run.account
+        for d in DIMENSIONS:
+            self._used[d].add(account.consumed(d) - account.closed[d])
+        self._steps.add(run.steps)
+
+    @property
+    def finished(self) -> tuple[Finished, ...]:
+        if self._finished is None:
+            self._finished = tuple(map(Finished, self._used))
+        return self._finished
+
+    @property
+    def lengths(self) -> Lengths:
+        if self._lengths is None:
+            self._lengths = Lengths(self._steps)
+        return self._lengths
+
+
+class Curves:
+    """What a look at all open runs found: `look` makes it. What ends later is counted by the next look."""
+
+    def __init__(self, history: History) -> None:
+        self._history = history
+        self._kinds: dict[Kind, _OfKind] = {}
+
+    def look(self, names: Sequence[str], runs: Mapping[str, Run]) -> Parts[None]:
+        """Count the runs that are under way, some at a time: each as it is when it is looked at.
+
+        ``names`` are those of all open accounts, sorted.
+        """
+        pace = Pace()
+        for name in each_of(names):
+            if pace.is_over():
+                yield
+            run = runs.get(name)
+            if run is not None:
+                self._of((run.account.agent_type, run.model)).add(run)
 
     def finished(self, kind: Kind) -> tuple[Finished, ...]:
         """What runs of a kind use in all, by dimension."""
-        known = self._over(kind)
-        found = self._finished.get(kind)
-        if found is None:
-            going = [run.account for run in self._still(kind)]
-            found = self._finished[kind] = tuple(
-                Finished.of(known, d, [account.consumed(d) - account.closed[d] for account in going])
-                for d in DIMENSIONS
-            )
-        return found
+        return self._of(kind).finished
 
     def lengths(self, kind: Kind) -> Lengths:
         """How many steps runs of a kind have."""
-        known = self._over(kind)
-        found = self._lengths.get(kind)
+        return self._of(kind).lengths
+
+    def _of(self, kind: Kind) -> _OfKind:
+        found = self._kinds.get(kind)
         if found is None:
-            found = self._lengths[kind] = Lengths(known, [run.steps for run in self._still(kind)])
+            found = self._kinds[kind] = _OfKind(self._history.known(*kind).runs())
         return found
-
-    def _over(self, kind: Kind) -> Sequence[Past]:
-        """The runs that are over; where another one is since the last time, what was said of the kind is forgotten."""
-        known = self._history.known(*kind).runs()
-        newest = known[-1] if known else None
-        if newest is not self._newest.get(kind):
-            self._newest[kind] = newest
-            self._finished.pop(kind, None)
-            self._lengths.pop(kind, None)
-        return known
-
-    def _still(self, kind: Kind) -> list[Run]:
-        """Those of the look that have not ended since."""
-        return [run for run in self._going.get(kind, ()) if self._runs.get(run.account.id) is run]

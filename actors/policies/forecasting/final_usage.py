@@ -5,9 +5,9 @@ that still go on, or were cut short, count as far as they came (`survival`).
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Sequence
 
-from tallystick.actors.policies.forecasting.survival import Seen, masses
+from tallystick.actors.policies.forecasting.survival import Ends
 from tallystick.events.state.history import Run
 
 BEYOND = 0.25
@@ -15,32 +15,20 @@ BEYOND = 0.25
 
 
 class Finished:
-    """What the runs of one kind use in one dimension: ``used`` by those that ended, in order, each for so many of all.
-
-    ``cut``: what others had used when they were last seen, which went on or were cut short.
-    """
+    """What runs of one kind use in one dimension: ``used`` by those that ended, in order, each for so many of all."""
 
     __slots__ = ("_beyond", "_most", "_sums", "used")
 
-    def __init__(self, used: Iterable[int], cut: Iterable[int] = ()) -> None:
-        cut = tuple(cut)
-        found, left = masses([*(Seen(u, u) for u in used), *(Seen(u, u, ended=False) for u in cut)])
-        self.used = [run.used for run, _ in found]
-        self._most = max([*self.used, *cut], default=0)
+    def __init__(self, known: Ends) -> None:
+        found, left = known.masses()
+        self.used = known.ages
+        self._most = known.most
         self._sums, self._beyond = [0.0], [left]
-        for run, mass in found:
-            self._sums.append(self._sums[-1] + mass * run.used)
-        for _, mass in reversed(found):
+        for used, mass in zip(self.used, found, strict=True):
+            self._sums.append(self._sums[-1] + mass * used)
+        for mass in reversed(found):
             self._beyond.append(self._beyond[-1] + mass)
         self._beyond.reverse()
-
-    @classmethod
-    def of(cls, runs: Iterable[Run], d: int, going: Iterable[int] = ()) -> "Finished":
-        """Of runs that are over, in dimension ``d``; ``going``: what those have used that are under way."""
-        cut, used = list(going), list[int]()
-        for run in runs:
-            (used if run.ended else cut).append((run.tokens, run.time_ms, run.cost_nanos)[d])
-        return cls(used, cut)
 
     def passed(self, used: float) -> int:
         """How many that ended used no more than that: the others are those that an agent may still be like."""
@@ -71,3 +59,12 @@ class Finished:
 
     def _furthest(self) -> float:
         return self._most * (1 + BEYOND)
+
+
+def used_by(runs: Sequence[Run], d: int) -> Ends:
+    """What runs that are over used in dimension ``d``; those that were cut short as others that go on."""
+    used = [(run.tokens, run.time_ms, run.cost_nanos)[d] for run in runs]
+    return Ends(
+        (u for u, run in zip(used, runs, strict=True) if run.ended),
+        (u for u, run in zip(used, runs, strict=True) if not run.ended),
+    )

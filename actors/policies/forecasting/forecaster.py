@@ -14,6 +14,7 @@ from tallystick.actors.policies.forecasting.curves import Curves
 from tallystick.actors.policies.forecasting.exhaustion import Exhaustion, foresee, stage_of
 from tallystick.actors.policies.forecasting.growth_forecast import Course, growth_by_dimension
 from tallystick.actors.policies.forecasting.runs import Run, Step, as_before, charge, is_step, runs_of, stand_in, use
+from tallystick.actors.policies.parts import Parts
 from tallystick.config.amounts import EDGE_NAMES, Amounts
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
@@ -27,6 +28,8 @@ from tallystick.events.state.money import Money
 
 LOOK_AFTER: Final = 32
 """So many reports at least lie between two looks at all open runs for answers: these change little by a few steps."""
+ENDS_MAX: Final = 0.001
+"""Of the open runs, so many may end between two such looks."""
 STEPS_MIN: Final = 2
 """An agent that has reported less often has shown nothing of how it goes on."""
 _MS = dt.timedelta(milliseconds=1)
@@ -54,7 +57,9 @@ class Forecaster:
         """The accounts that have not reported."""
         self._curves: Curves | None = None
         self._steps_since = 0
-        """Reports since the last look at all open runs."""
+        """Reports since the last look at all open runs began."""
+        self._ends_since = 0
+        """Runs of which it was learnt since then that they ended."""
 
     @property
     def history(self) -> History:
@@ -150,6 +155,10 @@ class Forecaster:
         if run is not None:
             _await_outcome(run, _unknown(run, event.predictions))
 
+    def learnt(self) -> None:
+        """A run that ended has come into the history."""
+        self._ends_since += 1
+
     def changed_level(self, event: e.LevelChanged) -> None:
         """At black, what an agent was warned of has come; should it go on, the next exhaustion is another one."""
         run = self.runs.get(event.agent)
@@ -196,20 +205,25 @@ class Forecaster:
             return self.history.expected(account.agent_type)
         return self.history.known(account.agent_type, run.model)
 
-    def curves(self) -> Curves:
-        """How far runs go: as of the last look at all open ones, while fewer reports came since than there are runs.
+    def curves(self) -> Parts[Curves]:
+        """How far runs go, as of the last look at all open ones.
 
-        So a report pays for the look at one run, however many there are. What ended since is counted.
+        Another is due after as many reports as there are runs, or where more than hardly any have ended. So a report
+        pays for the look at one run, however many there are.
         """
-        if self._curves is None or self._steps_since >= max(LOOK_AFTER, len(self.runs)):
-            return self.curves_now()
+        many = len(self.runs)
+        is_old = self._steps_since >= max(LOOK_AFTER, many) or self._ends_since > many * ENDS_MAX
+        if self._curves is None or is_old:
+            return (yield from self.curves_now())
         return self._curves
 
-    def curves_now(self) -> Curves:
-        """How far runs go, as of now."""
-        self._steps_since = 0
-        self._curves = Curves(self.history, self.runs)
-        return self._curves
+    def curves_now(self) -> Parts[Curves]:
+        """How far runs go, by a look at all open ones that begins now."""
+        self._steps_since = self._ends_since = 0
+        curves = Curves(self.history)
+        yield from curves.look(self._ledger.names, self.runs)
+        self._curves = curves
+        return curves
 
     def exhaustions(self, account: Account) -> list[Exhaustion]:
         """The forecast for each limited dimension of which something is left, as of the last report."""

@@ -6,7 +6,7 @@ all that came as far (Kaplan, Meier: Nonparametric Estimation from Incomplete Ob
 of it behind the last end is of runs that go further than any that is known.
 """
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -46,6 +46,40 @@ def masses(runs: Iterable[Seen]) -> tuple[list[tuple[Seen, float]], float]:
             left -= mass
         at_risk -= run.weight
     return found, left
+
+
+class Ends:
+    """Runs that count alike: those that ended, in order, and how many of the others came as far as each.
+
+    It is as large as those that ended are many, however many the others are.
+    """
+
+    __slots__ = ("_cut", "ages", "most")
+
+    def __init__(self, ended: Iterable[int], cut: Iterable[int] = ()) -> None:
+        self.ages = sorted(ended)
+        self._cut = [0] * (len(self.ages) + 1)
+        """By how many of those that ended had not gone further, the others."""
+        self.most = self.ages[-1] if self.ages else 0
+        """How far the longest came, ended or not."""
+        for age in cut:
+            self.add(age)
+
+    def add(self, age: int) -> None:
+        """One more that came as far as ``age``, and did not end there."""
+        self._cut[bisect_right(self.ages, age)] += 1
+        self.most = max(self.most, age)
+
+    def masses(self) -> tuple[list[float], float]:
+        """As `masses` says: of each that ended how many it stands for, and how many stand for themselves alone."""
+        at_risk, left, found = len(self.ages) + sum(self._cut), float(len(self.ages) + sum(self._cut)), []
+        for cut in self._cut[:-1]:
+            at_risk -= cut
+            mass = left if at_risk == 1 else left * (1.0 / at_risk)
+            found.append(mass)
+            left -= mass
+            at_risk -= 1
+        return found, left
 
 
 class More(NamedTuple):

@@ -1,32 +1,37 @@
 """The agents that a plan of moves may concern: idle ones, and those whose budget will not last (spec 2)."""
 
 import datetime as dt
-from collections.abc import Generator, Mapping
 from math import ceil, inf
 from typing import Final
 
 import msgspec
 
 from tallystick.actors.policies.forecasting.completion import HOPE, Lengths
+from tallystick.actors.policies.forecasting.curves import Curves
 from tallystick.actors.policies.forecasting.exhaustion import Exhaustion
 from tallystick.actors.policies.forecasting.final_usage import Finished
 from tallystick.actors.policies.forecasting.forecaster import Forecaster, own_use
 from tallystick.actors.policies.forecasting.growth_forecast import Course
+from tallystick.actors.policies.parts import Pace, Parts, each_of
 from tallystick.actors.policies.rebalancing.fair_level import FairLevel
 from tallystick.actors.policies.rebalancing.figures import Figures
 from tallystick.actors.policies.rebalancing.plan import Hungry, Idle
 from tallystick.config.amounts import AMOUNT_MAX, DIMENSIONS, Triple
 from tallystick.config.settings import Config
+from tallystick.events.catalog.event import EPOCH
 from tallystick.events.state.accounts import POOL, Account
 from tallystick.events.state.growth import Growth
 from tallystick.events.state.history import Kind
+from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.money import Money
 
 HORIZONS: Final = 1.1
 """A budget is filled up so that it lasts so many times the warning's time. More leaves much unused when runs end, less
 lets agents be stopped without a warning; between 0.75 and 2 the runs that were studied finished all alike."""
-AT_ONCE: Final = 1_000
-"""Of how many agents at a time a survey looks: a few milliseconds."""
+IN_NEED: Final = 25
+"""As much work as so many others is an agent whose budget will not last."""
+IDLE_MAX: Final = 5_000
+"""So many idle agents at most are found by one survey; the next one finds others."""
 
 
 class Survey(msgspec.Struct, frozen=True):
@@ -42,53 +47,62 @@ class Survey(msgspec.Struct, frozen=True):
 class Surveyor:
     """Looks at all open agents at one moment."""
 
-    def __init__(self, agents: Mapping[str, Account], forecaster: Forecaster, figures: Figures, config: Config) -> None:
-        self._agents = agents
+    def __init__(self, ledger: Ledger, forecaster: Forecaster, figures: Figures, config: Config) -> None:
+        self._agents, self._names = ledger.accounts, ledger.names
         self._forecaster = forecaster
         self._figures = figures
         self._config = config
-        self._curves = forecaster.curves_now()
+        self._curves: Curves | None = None
+        """Made when an agent is found that may be in need."""
         self._levels: dict[tuple[str, int], float] = {}
-        self._shares: dict[int, dict[str, list[Account]]] = {}
+        self._shares: dict[int, dict[str, FairLevel]] = {}
+        self._pace = Pace()
 
-    def survey(self, now: dt.datetime) -> Generator[None, None, Survey]:
+    def survey(self, now: dt.datetime) -> Parts[Survey]:
         """The agents that a plan may concern: in parts, between which the accounts may change.
 
         So it may be a moment old, and of several moments; that can cost a plan, never money.
         """
-        idle, hungry, exhaustions = [], [], {}
+        idle, hungry, exhaustions = list[Idle](), list[Hungry](), dict[str, list[Exhaustion]]()
         settings = self._config.reallocation
-        for number, account in enumerate(list(self._agents.values())):
-            if number % AT_ONCE == AT_ONCE - 1:
+        for name in each_of(self._names):
+            if self._pace.is_over():
                 yield
-            if not self._is_open(account):
-                continue
-            if account.is_run or account.handed_over:
+            account = self._agents.get(name)
+            if account is None or account.is_run or account.handed_over:
                 continue  # what a run was granted is its token budget; what a fleet was is moved by that fleet alone
             ratio = account.ratio()
             quiet = (now - account.activity_at).total_seconds()
             if ratio < settings.idle_below and quiet >= settings.idle_seconds:
-                if not account.reclaimed and not any(account.held[d] for d in account.dims):
+                is_held = any(account.held[d] for d in account.dims)
+                if not account.reclaimed and not is_held and len(idle) < IDLE_MAX:
                     left = _remaining(account)
                     idle.append(Idle(account.id, _source(account), account.allocated, left, quiet, account.opened_at))
             elif ratio > settings.demand_above and account.stopped is None:
+                if self._curves is None:
+                    self._curves = yield from self._forecaster.curves_now()
                 found = yield from self._hunger(account, ratio)
                 if found is not None:
                     hungry.append(found)
                     exhaustions[account.id] = self._forecaster.exhaustions(account)
+        # Those whose accounts are older come first.
+        idle.sort(key=_opened_at)
+        hungry.sort(key=_opened_at)
         return Survey(idle, hungry, self._figures, exhaustions)
 
     def _is_open(self, account: Account) -> bool:
         """Whether an account was not closed while others were looked at."""
         return self._agents.get(account.id) is account
 
-    def _hunger(self, account: Account, ratio: float) -> Generator[None, None, Hungry | None]:
-        need = self._lacking(account)
+    def _hunger(self, account: Account, ratio: float) -> Parts[Hungry | None]:
+        if self._pace.is_over(IN_NEED):
+            yield
+        need = self._lacking(account) if self._is_open(account) else (0, 0, 0)
         if not any(need):
             return None
         for d in DIMENSIONS:
             if need[d]:
-                yield from self._find_level(_payer(account, d), d)
+                yield from self._find_level(payer(account, d), d)
         if not self._is_open(account):
             return None
         return Hungry(
@@ -140,9 +154,11 @@ class Surveyor:
         return int(own / idle_below) if idle_below else AMOUNT_MAX
 
     def _finished_like(self, account: Account) -> tuple[Finished, ...]:
+        assert self._curves is not None, "it is made before agents are looked at more closely"
         return self._curves.finished(self._kind(account))
 
     def _lengths_like(self, account: Account) -> Lengths:
+        assert self._curves is not None, "it is made before agents are looked at more closely"
         return self._curves.lengths(self._kind(account))
 
     def _kind(self, account: Account) -> Kind:
@@ -155,7 +171,7 @@ class Surveyor:
         fair: list[int | None] = [None, None, None]
         for d in DIMENSIONS:
             if need[d]:
-                level = self._levels[_payer(account, d), d]
+                level = self._levels[payer(account, d), d]
                 if level < inf:
                     fair[d] = self._fair_more(account, d, level * self._weight(account))
         return (fair[0], fair[1], fair[2])
@@ -169,32 +185,31 @@ class Surveyor:
             return 0
         return max(0, int(level) - mark)
 
-    def _find_level(self, source: str, d: int) -> Generator[None, None, None]:
+    def _find_level(self, source: str, d: int) -> Parts[None]:
         """Find the level of a source in a dimension, if it is not known."""
         if (source, d) in self._levels:
             return
-        fair = FairLevel()
         sharing = yield from self._sharing(d)
-        for number, account in enumerate(sharing.get(source, ())):
-            if number % AT_ONCE == AT_ONCE - 1:
-                yield
-            weight = self._weight(account)
-            if weight > 0 and self._is_open(account):
-                own, mark = own_use(account, d)
-                fair.add(own, max(own, mark), weight, self._finished_like(account)[d])
         free = self._free_of(source, d) if source == POOL or source in self._agents else 0
-        self._levels[source, d] = inf if free is None else fair.find(free)
+        fair = sharing.get(source) or FairLevel()
+        self._levels[source, d] = inf if free is None else (yield from fair.find(free))
 
-    def _sharing(self, d: int) -> Generator[None, None, dict[str, list[Account]]]:
-        """By payer, the accounts that share what it has free."""
+    def _sharing(self, d: int) -> Parts[dict[str, FairLevel]]:
+        """By payer, what the accounts want that share what it has free."""
         found = self._shares.get(d)
         if found is None:
             found = {}
-            for number, account in enumerate(list(self._agents.values())):
-                if number % AT_ONCE == AT_ONCE - 1:
+            for name in each_of(self._names):
+                if self._pace.is_over():
                     yield
-                if not account.is_run and account.allocated[d] is not None:
-                    found.setdefault(_payer(account, d), []).append(account)
+                account = self._agents.get(name)
+                if account is None or account.is_run or account.allocated[d] is None:
+                    continue
+                weight = self._weight(account)
+                if weight > 0:
+                    own, mark = own_use(account, d)
+                    fair = found.setdefault(payer(account, d), FairLevel())
+                    fair.add(own, max(own, mark), weight, self._finished_like(account)[d])
             self._shares[d] = found
         return found
 
@@ -205,7 +220,7 @@ class Surveyor:
         return self._figures.pool[d] if source == POOL else self._agents[source].remaining(d)
 
     def _source_free(self, account: Account) -> Triple:
-        free: list[int | None] = [self._free_of(_payer(account, d), d) for d in DIMENSIONS]
+        free: list[int | None] = [self._free_of(payer(account, d), d) for d in DIMENSIONS]
         return (free[0], free[1], free[2])
 
 
@@ -214,7 +229,12 @@ def _beyond(course: Course, steps: float, own: int, total: int, left: int) -> in
     return max(0, ceil(min(course.used_at_most(steps), max(0, total - own))) - left)
 
 
-def _payer(account: Account, d: int) -> str:
+def _opened_at(agent: Idle | Hungry) -> dt.datetime:
+    return agent.opened_at or EPOCH
+
+
+def payer(account: Account, d: int) -> str:
+    """Whose budget an account draws on in a dimension."""
     source = account.source(d)
     return POOL if source.parent is None else source.id
 
