@@ -23,10 +23,14 @@ MINE: Final = SQL("SELECT fleet FROM tallystick_writers WHERE fleet = %s AND epo
 SELECT: Final = SQL("SELECT originator_version, topic, state FROM {} WHERE originator_id = %s").format(
     Identifier(EVENTS)
 )
-PAGE_OF_ROWS: Final = SQL(
-    "{} AND originator_version > %s AND originator_version <= coalesce((SELECT min(originator_version) FROM {}"
-    " WHERE originator_id = %s AND originator_version >= %s), 9223372036854775807) ORDER BY originator_version"
-).format(SELECT, Identifier(EVENTS))
+PAGE_OF_ROWS: Final = (
+    SQL(
+        "{} AND originator_version > %s AND originator_version <= coalesce((SELECT min(originator_version) FROM {}"
+        " WHERE originator_id = %s AND originator_version >= %s), 9223372036854775807) ORDER BY originator_version"
+    )
+    .format(SELECT, Identifier(EVENTS))
+    .as_bytes()
+)
 """The rows behind a position, up to the first that reaches another one."""
 _COPY: Final = SQL("COPY {} (originator_id, originator_version, topic, state) FROM STDIN (FORMAT BINARY)").format(
     Identifier(EVENTS)

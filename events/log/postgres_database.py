@@ -5,11 +5,14 @@ renewed by one statement, and one thread sends all notifications.
 """
 
 import logging
+import math
 import os
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 import psycopg
 from psycopg_pool import ConnectionPool, PoolTimeout
@@ -25,6 +28,8 @@ WRITERS: Final = 32
 """Connections of a process to a database, at most: PostgreSQL syncs the commits of several together."""
 _IDLE_SECONDS: Final = 60.0
 """How long a connection that reads is kept unused."""
+_FRESH_SECONDS: Final = 0.1
+"""A connection that was used so recently is used again without asking first whether it still answers."""
 logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)  # who waits for a connection gets an error
 
 
@@ -47,8 +52,10 @@ class Database:
             reconnect_timeout=CONNECT_SECONDS,
             num_workers=1,
             open=False,
-            check=ConnectionPool.check_connection,
+            check=self._check,
         )
+        self._read_at: WeakKeyDictionary[Connection, float] = WeakKeyDictionary()
+        """When each connection that reads was used last, by a clock that only goes on."""
         self._turns = threading.BoundedSemaphore(WRITERS)
         self._idle: list[Connection] = []
 
@@ -69,6 +76,7 @@ class Database:
             with connection.cursor(binary=True) as cursor:
                 yield cursor
         finally:
+            self._read_at[connection] = time.monotonic()
             self._reading.putconn(connection)
 
     @contextmanager
@@ -95,6 +103,10 @@ class Database:
         self.notifier.close()
         self._drop_idle()
         self._reading.close()
+
+    def _check(self, connection: Connection) -> None:
+        if time.monotonic() - self._read_at.get(connection, -math.inf) > _FRESH_SECONDS:
+            ConnectionPool.check_connection(connection)
 
     def _drop_idle(self) -> None:
         while (connection := self._unused()) is not None:
@@ -132,6 +144,28 @@ def shared(place: PostgresPlace) -> Database:
             database = _open.databases[place.database] = Database(place)
         database.users += 1
         return database
+
+
+@contextmanager
+def reading_from(place: PostgresPlace) -> Iterator["psycopg.Cursor[tuple[Any, ...]]"]:
+    """A cursor for one statement that reads: on a connection of this process, where it has the database open.
+
+    Raises:
+        psycopg.Error: the database is away, or refuses.
+    """
+    with _open.changing:
+        database = _open.databases.get(place.database)
+        if database is not None:
+            database.users += 1
+    if database is None:
+        with closing(connect(place)) as connection, connection.cursor(binary=True) as cursor:
+            yield cursor
+        return
+    try:
+        with database.reading() as cursor:
+            yield cursor
+    finally:
+        give_back(place, database)
 
 
 def give_back(place: PostgresPlace, database: Database) -> None:

@@ -29,16 +29,17 @@ _TAKE = (
     " holder = excluded.holder, since = excluded.since, until = excluded.until WHERE w.until <= clock_timestamp()"
     " RETURNING epoch"
 )
-# A row that someone else has locked is renewed the next time: it does not keep the others waiting.
+# A row that someone else has locked is renewed the next time: it does not keep the others waiting. One that was let go
+# is not: a renewal may be on its way at that moment.
 _RENEW = (
     "WITH free AS (SELECT w.fleet, mine.seconds FROM tallystick_writers AS w JOIN"
     " unnest(%s::text[], %s::bigint[], %s::float8[]) AS mine (fleet, epoch, seconds)"
-    " ON w.fleet = mine.fleet AND w.epoch = mine.epoch FOR NO KEY UPDATE OF w SKIP LOCKED)"
+    " ON w.fleet = mine.fleet AND w.epoch = mine.epoch WHERE w.until <> 'epoch' FOR NO KEY UPDATE OF w SKIP LOCKED)"
     " UPDATE tallystick_writers AS w SET until = clock_timestamp() + free.seconds * interval '1 second'"
     " FROM free WHERE w.fleet = free.fleet RETURNING w.fleet, w.epoch"
 )
 _EPOCHS = "SELECT fleet, epoch FROM tallystick_writers WHERE fleet = ANY(%s)"
-_END = "UPDATE tallystick_writers SET until = clock_timestamp() WHERE fleet = %s AND epoch = %s"
+_END = "UPDATE tallystick_writers SET until = 'epoch' WHERE fleet = %s AND epoch = %s"
 
 
 def passed() -> float:

@@ -3,16 +3,17 @@
 import datetime as dt
 import re
 import socket
-from contextlib import closing
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import psycopg
+from psycopg import errors
 
+from tallystick.events.log.postgres_database import reading_from
 from tallystick.events.log.postgres_place import place_of
-from tallystick.events.log.postgres_tables import connect
 from tallystick.events.log.store_contract import StoreError
 
+_HOLDER_OF: Final = "SELECT holder, since, epoch, until > clock_timestamp() FROM tallystick_writers WHERE fleet = %s"
 _HOLDER: Final = re.compile(r"process (\d+) on (.*)", re.DOTALL)
 
 
@@ -51,13 +52,10 @@ def holder_of(url: str) -> LeaseHolder | None:
     """
     place = place_of(url)
     try:
-        with closing(connect(place)) as connection:
-            if connection.execute("SELECT to_regclass('tallystick_writers')").fetchone() == (None,):
-                return None
-            row = connection.execute(
-                "SELECT holder, since, epoch, until > clock_timestamp() FROM tallystick_writers WHERE fleet = %s",
-                (place.fleet,),
-            ).fetchone()
+        with reading_from(place) as cursor:
+            row = cursor.execute(_HOLDER_OF, (place.fleet,)).fetchone()
+    except errors.UndefinedTable:
+        return None
     except psycopg.Error as error:
         raise StoreError(f"{place.named} cannot be read: {str(error).splitlines()[0]}") from error
     return None if row is None else LeaseHolder(place.fleet, *row)

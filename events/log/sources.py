@@ -70,7 +70,10 @@ def bring_up_to_date(store: Store) -> None:
         upto = 0
     while upto < end:
         before, upto = upto, min(end, upto + 10 * PAGE)
-        index.add([(source, record.position) for source, record in sourced_in(store, before, upto)], upto)
+        entries = [(source, record.position) for source, record in sourced_in(store, before, upto)]
+        # That a short part has none is read again the next time: a transaction would cost more.
+        if entries or not before or upto - before > PAGE:
+            index.add(entries, upto)
 
 
 def sourced_in(store: Store, after: int, upto: int) -> Iterator[tuple[str, Record]]:

@@ -13,7 +13,7 @@ from typing import Final
 
 import psycopg
 from psycopg import errors
-from psycopg.sql import SQL, Composed, Identifier
+from psycopg.sql import SQL, Identifier
 
 from tallystick.events.log.postgres_appending import (
     PAGE_OF_ROWS,
@@ -55,6 +55,13 @@ from tallystick.events.log.store_contract import (
 from tallystick.events.log.store_segments import OpenedRow, Row
 
 _AGAIN_SECONDS: Final = 0.2
+_LAST: Final = SQL("{} ORDER BY originator_version DESC LIMIT 1").format(SELECT).as_bytes()
+_STRAY: Final = SQL("{} AND originator_version < 1 ORDER BY originator_version LIMIT 1").format(SELECT).as_bytes()
+_SNAPSHOTS: Final = (
+    SQL("SELECT originator_version, state FROM {} WHERE originator_id = %s ORDER BY originator_version DESC LIMIT %s")
+    .format(Identifier(SNAPSHOTS))
+    .as_bytes()
+)
 _FULL: Final = (errors.DiskFull, errors.OutOfMemory, errors.InsufficientPrivilege)
 """What the server refuses, though it is there: to try again would not help."""
 
@@ -153,14 +160,11 @@ class PostgresStore:
         return page[0] if page else None
 
     def last(self) -> Record | None:
-        found = self._rows(SQL("{} ORDER BY originator_version DESC LIMIT 1").format(SELECT), (self._place.fleet,))
+        found = self._rows(_LAST, (self._place.fleet,))
         return self._opened.records_in(found[0])[-1] if found else None
 
     def stray(self) -> str | None:
-        found = self._rows(
-            SQL("{} AND originator_version < 1 ORDER BY originator_version LIMIT 1").format(SELECT),
-            (self._place.fleet,),
-        )
+        found = self._rows(_STRAY, (self._place.fleet,))
         return f"a row is at position {found[0].position}: it was put there by no writer of this log" if found else None
 
     def stage_snapshot(self, position: int, data: bytes) -> Iterator[None]:
@@ -183,15 +187,10 @@ class PostgresStore:
             raise unwritten(self.named, "the snapshot", error) from error
 
     def snapshots(self, limit: int = SNAPSHOTS_KEPT) -> list[tuple[int, bytes]]:
-        query = SQL(
-            "SELECT originator_version, state FROM {} WHERE originator_id = %s"
-            " ORDER BY originator_version DESC LIMIT %s"
-        ).format(Identifier(SNAPSHOTS))
         try:
             with self._database.reading() as cursor:
-                return [
-                    (position, bytes(state)) for position, state in cursor.execute(query, (self._place.fleet, limit))
-                ]
+                found = cursor.execute(_SNAPSHOTS, (self._place.fleet, limit))
+                return [(position, bytes(state)) for position, state in found]
         except psycopg.Error:
             return []  # a snapshot is a cache: one that cannot be read is not there
 
@@ -226,7 +225,7 @@ class PostgresStore:
             raise broken
         return records
 
-    def _rows(self, query: Composed, parameters: Sequence[object]) -> list[Row]:
+    def _rows(self, query: bytes, parameters: Sequence[object]) -> list[Row]:
         try:
             with self._database.reading() as cursor:
                 return list(map(Row._make, cursor.execute(query, parameters)))

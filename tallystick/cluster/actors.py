@@ -176,7 +176,9 @@ class RemoteShard:
 
     async def begin(self, session: str) -> None:
         self._handle = await self._in_ray(asyncio.to_thread(ray.get_actor, self._name, NAMESPACE))
-        await self._in_ray(self._handle.begin.remote(session))
+        # While the shard is being started anew, Ray keeps the question, and asks as soon as it is there. Where it would
+        # raise, it does so only after two seconds, in which the shard may have come.
+        await self._in_ray(self._handle.begin.options(max_task_retries=-1).remote(session))
 
     async def take(self, session: str, data: bytes) -> bool:
         assert self._handle is not None, "a session begins first"

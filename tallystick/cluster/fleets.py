@@ -8,8 +8,9 @@ import psycopg
 from psycopg.sql import SQL, Identifier
 
 from tallystick.cluster.due import DueTimes
+from tallystick.events.log.postgres_database import reading_from
 from tallystick.events.log.postgres_place import PostgresPlace, place_of
-from tallystick.events.log.postgres_tables import EVENTS, Connection, connect
+from tallystick.events.log.postgres_tables import EVENTS
 from tallystick.events.log.store_contract import StoreError
 from tallystick.events.log.store_place import is_postgres
 from tallystick.events.log.store_postgres import PostgresStore
@@ -75,8 +76,8 @@ class Database:
             StoreError: the database cannot be reached.
         """
         try:
-            with self._connect() as connection:
-                return connection.execute(_IS_THERE, (fleet,)).fetchone() is not None
+            with reading_from(self.place) as cursor:
+                return cursor.execute(_IS_THERE, (fleet,)).fetchone() is not None
         except psycopg.errors.UndefinedTable:
             return False
         except psycopg.Error as error:
@@ -89,15 +90,12 @@ class Database:
             StoreError: the database cannot be reached.
         """
         try:
-            with self._connect() as connection:
-                return [row[0] for row in connection.execute(_NAMES)]
+            with reading_from(self.place) as cursor:
+                return [row[0] for row in cursor.execute(_NAMES)]
         except psycopg.errors.UndefinedTable:
             return []
         except psycopg.Error as error:
             raise self._failed(error) from error
-
-    def _connect(self) -> Connection:
-        return connect(self.place)
 
     def _failed(self, error: Exception) -> StoreError:
         return StoreError(f"{self.named} cannot be reached: {next(iter(str(error).splitlines()), '')}")

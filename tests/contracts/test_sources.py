@@ -73,6 +73,17 @@ def test_an_index_that_is_behind_reads_only_what_it_does_not_have(store: Store) 
     assert list(store.sources.entries()) == [("kept", 1), *entries(11, 20)]
 
 
+def test_a_short_part_without_sources_is_read_again_rather_than_written_down(store: Store) -> None:
+    store.append(records(1, 3), [("a", 1)])
+    store.append(records(4, 9))
+    bring_up_to_date(store)
+    assert store.sources.upto() == 3
+    store.append(records(10, 11 + PAGE))
+    bring_up_to_date(store)
+    assert store.sources.upto() == 11 + PAGE
+    assert list(store.sources.entries()) == [("a", 1)]
+
+
 def test_an_index_of_a_longer_log_is_not_believed(store: Store) -> None:
     store.append(usages(1, 10))
     store.sources.add([("of another log", 7)], 99)
