@@ -76,7 +76,7 @@ def replay_rate(path: Path) -> float:
     """Events per second read, proved to follow one another, decoded and folded into the state."""
     store = open_store(f"sqlite:///{path}")
     ledger, began = Ledger(), time.perf_counter()
-    replay(ledger, GENESIS, store.read())
+    replay(ledger, GENESIS, store.rows())
     rate = ledger.position / (time.perf_counter() - began)
     store.close()
     return rate

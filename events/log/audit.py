@@ -7,6 +7,7 @@ snapshot that is older than the cut.
 
 import datetime as dt
 import re
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol, Self
 
@@ -15,10 +16,13 @@ import msgspec
 from tallystick.events.catalog import Event, SnapshotRecorded
 from tallystick.events.catalog.event import EPOCH
 from tallystick.events.evolve import evolve
+from tallystick.events.evolve.reports import evolve_all
 from tallystick.events.log import snapshot
 from tallystick.events.log.broken_chain import BrokenChain
 from tallystick.events.log.codec import GENESIS, begins_a_command, decode_event, unseal
-from tallystick.events.log.store import Record
+from tallystick.events.log.store import Record, Row
+from tallystick.events.log.store_segments import records_behind
+from tallystick.events.log.whole_rows import whole
 from tallystick.events.state.conservation import BrokenInvariant, check_conserved
 from tallystick.events.state.ledger import Ledger
 
@@ -106,6 +110,26 @@ class Replay:
         self.digest = digest
         self._heads: _Heads = {}
 
+    def follow(self, rows: Iterable[Row], upto: int | None = None) -> None:
+        """Let the state follow the rows of a store from the next record on, as far as ``upto``. The first of them may
+        begin before that.
+
+        Raises:
+            BrokenChain: a record is missing, is not what was written, or cannot have happened.
+        """
+        after, last = self.ledger.position, sys.maxsize if upto is None else upto
+        for row in rows:
+            ledger = self.ledger
+            found = whole(row, ledger.position, self.digest, ledger.now) if row.position <= last else None
+            if found is None:
+                for record in records_behind(row, ledger.position):
+                    if after < record.position <= last:
+                        self.apply(self.prove(record))
+            else:
+                self._apply_all(found.events)
+                self.digest = found.digests[-1]
+            after = 0  # where another row than the first begins before, the log is broken
+
     def prove(self, record: Record) -> Event:
         """The event of the next record.
 
@@ -134,8 +158,17 @@ class Replay:
         try:
             evolve(self.ledger, event)
         except _UNFIT as error:
-            reason = f"the event cannot have happened: {type(error).__name__} {error}"
-            raise BrokenChain(event.position, reason) from error
+            raise _unfit(event.position, error) from error
+
+    def _apply_all(self, events: Sequence[Event]) -> None:
+        try:
+            evolve_all(self.ledger, events)
+        except _UNFIT as error:
+            raise _unfit(self.ledger.position + 1, error) from error
+
+
+def _unfit(position: int, error: Exception) -> BrokenChain:
+    return BrokenChain(position, f"the event cannot have happened: {type(error).__name__} {error}")
 
 
 def replay_until(records: Iterable[Record], time: dt.datetime | None = None) -> Replay:

@@ -9,7 +9,7 @@ from tallystick.events.catalog import SnapshotRecorded
 from tallystick.events.log import snapshot
 from tallystick.events.log.audit import Replay
 from tallystick.events.log.codec import GENESIS, decode_event, digest_of
-from tallystick.events.log.store import SNAPSHOTS_KEPT, Record, Store
+from tallystick.events.log.store import SNAPSHOTS_KEPT, Row, Store
 from tallystick.events.state.ledger import Ledger
 
 _SEARCHED = 100_000
@@ -32,7 +32,7 @@ def open_ledger(store: Store, upto: int | None = None) -> Opened:
     """
     with _no_collecting():
         ledger, digest = _from_snapshot(store, upto)
-        return Opened(ledger, replay(ledger, digest, store.read(ledger.position, upto)))
+        return Opened(ledger, replay(ledger, digest, store.rows(ledger.position, upto), upto))
 
 
 @contextmanager
@@ -51,15 +51,14 @@ def _no_collecting() -> Iterator[None]:
             gc.enable()
 
 
-def replay(ledger: Ledger, digest: bytes, records: Iterable[Record]) -> bytes:
-    """Apply records to a state, each proved to follow the one before; the digest of the last.
+def replay(ledger: Ledger, digest: bytes, rows: Iterable[Row], upto: int | None = None) -> bytes:
+    """Apply the records of rows to a state, each proved to follow the one before; the digest of the last.
 
     Raises:
         BrokenChain: a record is missing, moved or changed.
     """
     proof = Replay(ledger, digest)
-    for record in records:
-        proof.apply(proof.prove(record))
+    proof.follow(rows, upto)
     return proof.digest
 
 

@@ -5,6 +5,7 @@ from tallystick.events.log.store_contract import SNAPSHOTS_KEPT as SNAPSHOTS_KEP
 from tallystick.events.log.store_contract import Fenced as Fenced
 from tallystick.events.log.store_contract import NoFleet as NoFleet
 from tallystick.events.log.store_contract import Record as Record
+from tallystick.events.log.store_contract import Row as Row
 from tallystick.events.log.store_contract import SourceIndex as SourceIndex
 from tallystick.events.log.store_contract import Store as Store
 from tallystick.events.log.store_contract import StoreAway as StoreAway

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple
 
 from tallystick.events.log.broken_chain import BrokenChain
-from tallystick.events.log.store_contract import Record, StoreError
-from tallystick.events.log.store_segments import pieces_of, records_of_pieces
+from tallystick.events.log.store_contract import Record, Row, StoreError
+from tallystick.events.log.store_segments import BETWEEN, SEGMENT, pieces_of
 
 BLOCK: Final = 1_000
 """Records in a block."""
@@ -85,12 +85,12 @@ class Writing:
         self.size += len(member)
 
 
-def read_block(file: Path, block: Block) -> list[Record]:
-    """The records of a block; that they follow those before it is not proved.
+def read_block(file: Path, block: Block) -> Row:
+    """A block as a row of the store: nothing of its records is proved.
 
     Raises:
         StoreError: the file is not there, or cannot be read.
-        BrokenChain: the block is damaged, or not what was written.
+        BrokenChain: the block is damaged.
     """
     try:
         with file.open("rb") as stream:
@@ -104,4 +104,4 @@ def read_block(file: Path, block: Block) -> list[Record]:
         text = zlib.decompress(member, _GZIP)
     except zlib.error as error:
         raise BrokenChain(block.first, f"the archive {file} is damaged: {error}") from error
-    return records_of_pieces(text.split(b"\n")[:-1], block.first)
+    return Row(block.upto, SEGMENT, b"[" + text[:-1].replace(b"\n", BETWEEN) + b"]")

@@ -9,7 +9,7 @@ from typing import Final
 from eventsourcing.sqlite import SQLiteCursor
 
 from tallystick.events.log.store_archive_file import Archive, Block, file_beside, read_block
-from tallystick.events.log.store_contract import Record, StoreError
+from tallystick.events.log.store_contract import Row, StoreError
 
 TABLES: Final = (
     """CREATE TABLE IF NOT EXISTS archives
@@ -27,26 +27,26 @@ class Archives:
 
     def __init__(self, store: Path) -> None:
         self._store = store
-        self._blocks: dict[int, list[Record]] = {}
+        self._rows: dict[int, Row] = {}
 
-    def records(self, cursor: SQLiteCursor, after: int, upto: int | None) -> list[Record]:
-        """The records behind ``after``, as far as their block goes; none where they are not archived.
+    def row(self, cursor: SQLiteCursor, position: int) -> Row | None:
+        """The block in which the record at a position lies, as a row of the store; None where it is not archived.
 
         Raises:
             StoreError: the file is not there, or cannot be read.
             BrokenChain: the block is damaged.
         """
-        block = self._find(cursor, after + 1)
+        block = self._find(cursor, position)
         if block is None:
-            return []
-        found = self._blocks.get(block.first)
+            return None
+        found = self._rows.get(block.first)
         if found is None:
             archived = _row(cursor, "SELECT upto FROM archives WHERE first=?", block.archive)
             if archived is None:
                 raise StoreError(f"the table archives of {self._store} lacks the archive from position {block.archive}")
             found = read_block(file_beside(self._store, block.archive, archived[0]), block)
-            self._blocks = {**dict(list(self._blocks.items())[1 - _KEPT :]), block.first: found}
-        return [record for record in found if after < record.position and (upto is None or record.position <= upto)]
+            self._rows = {**dict(list(self._rows.items())[1 - _KEPT :]), block.first: found}
+        return found
 
     def _find(self, cursor: SQLiteCursor, position: int) -> Block | None:
         if _row(cursor, "SELECT 1 FROM sqlite_master WHERE name='archive_blocks'") is None:

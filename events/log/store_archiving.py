@@ -20,6 +20,7 @@ from tallystick.events.log.codec import GENESIS, digest_of
 from tallystick.events.log.store_archive_file import Archive, Block, Writing, file_beside, read_block
 from tallystick.events.log.store_archives import archives_of, check_there
 from tallystick.events.log.store_contract import Counted, Record, StoreError
+from tallystick.events.log.store_segments import records_in
 from tallystick.events.log.store_sqlite import SqliteStore
 
 STEPS: Final = ("write", "compare", "name", "move", "shrink", "end")
@@ -105,7 +106,7 @@ def _proved(store: SqliteStore, first: int, upto: int) -> Iterator[Record]:
 def _compare(store: SqliteStore, part: Path, blocks: list[Block]) -> None:
     """Read the file again, as readers will: it has the records that the store has."""
     for block in blocks:
-        if read_block(part, block) != list(store.read(block.first - 1, block.upto)):
+        if records_in(read_block(part, block)) != list(store.read(block.first - 1, block.upto)):
             raise StoreError(f"{part} does not have what was written into it, from position {block.first} on")
 
 

@@ -25,6 +25,14 @@ class Record(NamedTuple):
     data: bytes
 
 
+class Row(NamedTuple):
+    """One row of a store: the position of its last record, its topic and its bytes (see ``store_segments``)."""
+
+    position: int
+    topic: str
+    state: bytes
+
+
 Counted = Callable[[Iterable[Record], int], Iterable[Record]]
 """Passes records on, of which there are so many: a screen may show how far it is."""
 
@@ -105,6 +113,14 @@ class Store(Protocol):
             BrokenChain: an archive is damaged.
             StoreAway: the store cannot be reached now.
             StoreError: the store could not be read.
+        """
+
+    def rows(self, after: int = 0, upto: int | None = None) -> Iterator[Row]:
+        """The rows in which these records lie, in order, as they are: nothing of them is proved. The first may begin
+        before them, and the last may go on behind them.
+
+        Raises:
+            BrokenChain, StoreAway, StoreError: as `read`.
         """
 
     def record(self, position: int) -> Record | None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from eventsourcing.persistence import IntegrityError, StoredEvent
 from eventsourcing.popo import POPOApplicationRecorder, POPOSubscription
 
-from tallystick.events.log.store_contract import PAGE, SNAPSHOTS_KEPT, STREAM, Fenced, Record
+from tallystick.events.log.store_contract import PAGE, SNAPSHOTS_KEPT, STREAM, Fenced, Record, Row
 
 
 class MemorySources:
@@ -58,6 +58,9 @@ class MemoryStore:
             if len(page) < PAGE:
                 return
             after = page[-1].id
+
+    def rows(self, after: int = 0, upto: int | None = None) -> Iterator[Row]:
+        return (Row(*record) for record in self.read(after, upto))
 
     def record(self, position: int) -> Record | None:
         return next(self.read(position - 1, position), None)

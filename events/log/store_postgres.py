@@ -50,9 +50,10 @@ from tallystick.events.log.store_contract import (
     Fenced,
     NoFleet,
     Record,
+    Row,
     StoreError,
 )
-from tallystick.events.log.store_segments import OpenedRow, Row
+from tallystick.events.log.store_segments import OpenedRow
 
 _AGAIN_SECONDS: Final = 0.2
 _LAST: Final = SQL("{} ORDER BY originator_version DESC LIMIT 1").format(SELECT).as_bytes()
@@ -155,6 +156,11 @@ class PostgresStore:
                 return
             after = page[-1].position
 
+    def rows(self, after: int = 0, upto: int | None = None) -> Iterator[Row]:
+        while rows := self._page_of_rows(after, upto):
+            yield from rows
+            after = rows[-1].position
+
     def record(self, position: int) -> Record | None:
         page = self._page(position - 1, position)
         return page[0] if page else None
@@ -216,14 +222,18 @@ class PostgresStore:
         Raises:
             BrokenChain: the first row is not what was written.
         """
+        records, broken = self._opened.records_of(self._page_of_rows(after, upto), after, upto)
+        if broken is not None and not records:
+            raise broken
+        return records
+
+    def _page_of_rows(self, after: int, upto: int | None) -> list[Row]:
+        """The rows of about ``PAGE`` records behind ``after``; none at the end of the log."""
         if upto is not None and upto <= after:
             return []
         enough = max(after + 1, after + PAGE if upto is None else min(after + PAGE, upto))
         fleet = self._place.fleet
-        records, broken = self._opened.records_of(self._rows(PAGE_OF_ROWS, (fleet, after, fleet, enough)), after, upto)
-        if broken is not None and not records:
-            raise broken
-        return records
+        return self._rows(PAGE_OF_ROWS, (fleet, after, fleet, enough))
 
     def _rows(self, query: bytes, parameters: Sequence[object]) -> list[Row]:
         try:

@@ -14,7 +14,7 @@ from tallystick.events.log.store_archive_file import Archive, Block
 from tallystick.events.log.store_archives import Archives, put
 from tallystick.events.log.store_connections import FleetFile
 from tallystick.events.log.store_contract import PAGE, STREAM, Record
-from tallystick.events.log.store_segments import OpenedRow, Row, records_in, rows_of
+from tallystick.events.log.store_segments import OpenedRow, Row, first_in, records_in, rows_of
 from tallystick.events.log.store_sources import add_entries
 
 _ROWS: Final = 32
@@ -81,20 +81,28 @@ class LogRecorder(SQLiteApplicationRecorder):
         Raises:
             BrokenChain: the first row, or an archive, is not what was written.
         """
+        rows, more = self.rows(after, upto)
+        records, broken = self._opened.records_of(rows, after, upto)
+        if broken is not None and not records:
+            raise broken
+        return Page(records, more=more or broken is not None)
+
+    def rows(self, after: int, upto: int | None) -> tuple[list[Row], bool]:
+        """The rows of about ``PAGE`` records behind ``after``, wherever they lie, and whether more may be behind them.
+
+        Raises:
+            BrokenChain: an archive is not what was written.
+        """
         if upto is not None and upto <= after:
-            return Page([], more=False)
+            return [], False
         enough = after + PAGE if upto is None else min(after + PAGE, upto)
         with self.datastore.transaction(commit=False) as cursor:
             rows = self._rows_between(cursor, after, enough)
-            records, broken = self._opened.records_of(rows, after, upto)
-            if not (records and records[0].position == after + 1):
-                archived = self._archives.records(cursor, after, upto)
-                if archived:
-                    return Page(archived, more=archived[-1].position != upto)
-            if broken is not None and not records:
-                raise broken
-            end = rows[-1].position if rows else 0
-            return Page(records, more=broken is not None or (enough <= end and (upto is None or end < upto)))
+            archived = None if rows and first_in(rows[0]) <= after + 1 else self._archives.row(cursor, after + 1)
+        if archived is not None:
+            return [archived], upto is None or archived.position < upto
+        end = rows[-1].position if rows else 0
+        return rows, enough <= end and (upto is None or end < upto)
 
     def _rows_between(self, cursor: SQLiteCursor, after: int, enough: int) -> list[Row]:
         """The rows from the one behind ``after`` to the first that reaches ``enough``, or to the end of the log."""

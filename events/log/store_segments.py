@@ -14,11 +14,12 @@ view ``log`` does. A row with any other topic is one record, as it is: so older 
 import hashlib
 from collections.abc import Collection, Iterator, Sequence
 from functools import reduce
-from typing import Final, NamedTuple
+from typing import Final
 
 from tallystick.events.log.broken_chain import BrokenChain
 from tallystick.events.log.codec import DIGEST_KEY, TAIL, digest_of, with_digest
 from tallystick.events.log.store_contract import Record
+from tallystick.events.log.store_contract import Row as Row
 
 SEGMENT: Final = "segment.v1"
 RECORDS_MAX: Final = 64
@@ -60,6 +61,7 @@ PHRASES: Final[dict[bytes, bytes]] = {
 _OFTEN: Final = (b"\x01", b"\x02", b"\x03", b"\x04", b"\x05", b"\x06", b"\x07", b"\x08", b"\x09")
 """Those that save the most, looked for in every row."""
 _CONTROLS: Final = bytes(range(0x20))
+_KEPT: Final = 4
 
 
 _UNPACKED: Final = reduce(
@@ -78,14 +80,6 @@ VIEW_BEFORE: Final = (
     " FROM stored_events WHERE originator_id='fleet'"
 )
 """The view in a file in which each row is one record."""
-
-
-class Row(NamedTuple):
-    """One row of a store: the position of its last record, its topic and its bytes."""
-
-    position: int
-    topic: str
-    state: bytes
 
 
 # --- writing ---------------------------------------------------------------------------------------------------------
@@ -167,17 +161,11 @@ def records_in(row: Row) -> list[Record]:
             raise BrokenChain(position, f"{topic} is not a row of this version of tallystick: use a newer one")
         return [Record(position, topic, state)]
     pieces = _pieces(row)
-    return records_of_pieces(pieces, position - len(pieces) + 1)
-
-
-def records_of_pieces(pieces: list[bytes], first: int) -> list[Record]:
-    """Records from the position ``first`` on, of which those between the first and the last may lack their digests.
-
-    Raises:
-        BrokenChain: what is there of digests does not fit, as far as they can be proved by themselves.
-    """
+    first = position - len(pieces) + 1
     if len(pieces) == 2 or (len(pieces) > 2 and not has_digest(pieces[1])):
         pieces = _proved(pieces, first)
+    else:
+        first = _position_in(pieces[0]) or first  # older archives have all digests: what is missing shows behind it
     names: dict[bytes, str] = {}
     records = []
     for place, data in enumerate(pieces, start=first):
@@ -189,24 +177,36 @@ def records_of_pieces(pieces: list[bytes], first: int) -> list[Record]:
     return records
 
 
+def records_behind(row: Row, position: int) -> list[Record]:
+    """`records_in` a row that is read behind the record at a position.
+
+    Raises:
+        BrokenChain: the row is not what was written; the next position, where it does not say where it begins.
+    """
+    try:
+        return records_in(row)
+    except _NoBeginning as error:
+        raise BrokenChain(position + 1, error.reason) from error
+
+
 class _NoBeginning(BrokenChain):
     """A row that does not say where it begins: only the row before it does."""
 
 
 class OpenedRow:
-    """Reads rows, and remembers the one that was read last: who asks for one record may ask for its neighbour next."""
+    """Reads rows, and remembers those that were read last: who asks for one record may ask for its neighbour next."""
 
     def __init__(self) -> None:
-        self._last: tuple[Row, list[Record]] | None = None
+        self._last: dict[int, tuple[Row, list[Record]]] = {}
 
     def records_in(self, row: Row) -> list[Record]:
         """As the function of that name."""
-        last = self._last
-        if last is not None and last[0] == row:
-            return last[1]
+        found = self._last.get(row.position)
+        if found is not None and found[0] == row:
+            return found[1]
         records = records_in(row)
         if row.topic == SEGMENT:
-            self._last = row, records
+            self._last = {**dict(list(self._last.items())[1 - _KEPT :]), row.position: (row, records)}
         return records
 
     def records_of(self, rows: Sequence[Row], after: int, upto: int | None) -> tuple[list[Record], BrokenChain | None]:
@@ -224,6 +224,12 @@ class OpenedRow:
         while upto is not None and found and found[-1].position > upto:
             found.pop()
         return found, None
+
+
+def first_in(row: Row) -> int:
+    """The position of the first record of a row, as far as can be seen without reading it."""
+    position, topic, state = row
+    return position - state.count(BETWEEN) if topic == SEGMENT and type(state) is bytes else position
 
 
 def texts_in(topic: str, state: bytes) -> list[bytes]:

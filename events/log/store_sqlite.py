@@ -9,7 +9,7 @@ import datetime as dt
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from eventsourcing.domain import EventSourcingError
@@ -26,6 +26,7 @@ from tallystick.events.log.store_contract import (
     Fenced,
     NoFleet,
     Record,
+    Row,
     StoreError,
     Subscription,
     WriterPresent,
@@ -116,24 +117,28 @@ class SqliteStore:
                 return
             after = page.records[-1].position
 
+    def rows(self, after: int = 0, upto: int | None = None) -> Iterator[Row]:
+        more = True
+        while more:
+            with self._reading():
+                rows, more = self._log.rows(after, upto)
+            yield from rows
+            after = rows[-1].position if rows else after
+
     def record(self, position: int) -> Record | None:
         records = self._page(position - 1, position).records
         return records[0] if records else None
 
     def last(self) -> Record | None:
-        try:
+        with self._reading():
             return self._log.last_record()
-        except (EventSourcingError, sqlite3.Error) as error:
-            raise StoreError(f"{self.named} could not be read: {_why(error)}") from error
 
     def away(self) -> str | None:
         return None
 
     def stray(self) -> str | None:
-        try:
+        with self._reading():
             row = self._log.stray()
-        except (EventSourcingError, sqlite3.Error) as error:
-            raise StoreError(f"{self.named} could not be read: {_why(error)}") from error
         if row is None:
             return None
         place, stream, position = row
@@ -166,8 +171,13 @@ class SqliteStore:
         self._release_lock()
 
     def _page(self, after: int, upto: int | None) -> Page:
-        try:
+        with self._reading():
             return self._log.page(after, upto)
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        try:
+            yield
         except (EventSourcingError, sqlite3.Error) as error:
             raise StoreError(f"{self.named} could not be read: {_why(error)}") from error
 

@@ -7,7 +7,7 @@ the number of its page. That says only where an id may be; what stands in the pa
 
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from typing import Final, NamedTuple
 
@@ -44,7 +44,9 @@ class Ids(Mapping[str, int]):
         self._dropped, self._skipped = 0, 0
         """How many pages are forgotten, and of the first that is there how many ids."""
         self._buckets: list[bytearray] = []
-        """The index: by a part of the hash, the entries in the order in which they came."""
+        """The index: by a part of the hash, the entries in the order in which they came. The newest have theirs, too,
+        with the page that they will be in; where nothing is packed, there is none.
+        """
         self._missed: str | None = None
         """What was looked for last and is not packed: the same id is asked for several times before it is added."""
 
@@ -60,8 +62,12 @@ class Ids(Mapping[str, int]):
             raise msgspec.ValidationError(f"found {len(texts)} ids and {len(numbers)} positions")
         whole = len(texts) // PAGE * PAGE
         for start in range(0, whole, PAGE):
+            if start:
+                loaded._index(texts[start : start + PAGE])
             loaded._pack(texts[start : start + PAGE], numbers[start : start + PAGE])
         loaded._fresh = dict(zip(texts[whole:], numbers[whole:], strict=True))
+        if loaded._pages:
+            loaded._index(loaded._fresh)
         loaded._count = len(texts)
         return loaded
 
@@ -110,7 +116,7 @@ class Ids(Mapping[str, int]):
         at = bucket.find(part)
         while at >= 0:
             number = int.from_bytes(bucket[at + 4 : at + _ENTRY], "big") - self._dropped
-            if at % _ENTRY == 0 and number >= 0:
+            if at % _ENTRY == 0 and 0 <= number < len(self._pages):
                 page = self._pages[number]
                 texts = _texts(page.ids)
                 place = texts.index(id) if id in texts else -1
@@ -124,14 +130,39 @@ class Ids(Mapping[str, int]):
 
     def add(self, id: str, position: int) -> None:
         """Remember an id, unless it is."""
-        fresh = self._fresh
-        if id in fresh or (self._pages and id != self._missed and self._find(id) is not None):
+        if id in self._fresh or (self._pages and id != self._missed and self._find(id) is not None):
             return
         self._count += 1
-        fresh[id] = position
-        if len(fresh) == PAGE:
-            self._pack(list(fresh), list(fresh.values()))
+        self._fresh[id] = position
+        if self._pages:
+            self._index((id,))
+        if len(self._fresh) == PAGE:
+            self._pack(list(self._fresh), list(self._fresh.values()))
             self._fresh, self._missed = {}, None
+
+    def add_all(self, ids: Iterable[tuple[str, int]], most: int) -> None:
+        """Remember ids, in their order, as `add` and then `keep` do for each."""
+        fresh, buckets, page = self._fresh, self._buckets, self._next_page()
+        is_more = False
+        for id, position in ids:
+            if buckets and len(fresh) < PAGE - 1:
+                hashed = hash(id)
+                bucket, part = buckets[hashed & _BUCKETS - 1], (hashed >> _BUCKET_BITS & _PART).to_bytes(4, "big")
+                if part not in bucket:
+                    if self._dropped:
+                        self._tidy(bucket)
+                    bucket += part + page
+                    fresh[id] = position
+                    self._count += 1
+                    is_more = True
+                    continue
+            # It may be there, and may have to be forgotten first.
+            if is_more:
+                self.keep(most)
+            self.add(id, position)
+            fresh, buckets, page, is_more = self._fresh, self._buckets, self._next_page(), True
+        if is_more:
+            self.keep(most)
 
     def keep(self, most: int) -> None:
         """Forget the oldest beyond so many."""
@@ -162,16 +193,29 @@ class Ids(Mapping[str, int]):
             self._skipped = 0
 
     def _pack(self, ids: Sequence[str], positions: Sequence[int]) -> None:
-        number, first = self._dropped + len(self._pages), self._dropped and self._dropped.to_bytes(4, "big")
+        if not self._pages:
+            self._buckets = [bytearray() for _ in range(_BUCKETS)]
+            self._index(ids)
         self._pages.append(_page(ids, positions))
-        buckets = self._buckets = self._buckets or [bytearray() for _ in range(_BUCKETS)]
+
+    def _index(self, ids: Iterable[str]) -> None:
+        """Enter ids of the page that comes next."""
+        buckets, page = self._buckets, self._next_page()
         for id in ids:
             hashed = hash(id)
             bucket = buckets[hashed & _BUCKETS - 1]
-            # What is forgotten stands first.
-            while first and bucket and bucket[4:_ENTRY] < first:
-                del bucket[:_ENTRY]
-            bucket += ((hashed >> _BUCKET_BITS & _PART) << 32 | number).to_bytes(_ENTRY, "big")
+            if self._dropped:
+                self._tidy(bucket)
+            bucket += (hashed >> _BUCKET_BITS & _PART).to_bytes(4, "big") + page
+
+    def _tidy(self, bucket: bytearray) -> None:
+        """What is forgotten stands first."""
+        first = self._dropped.to_bytes(4, "big")
+        while bucket and bucket[4:_ENTRY] < first:
+            del bucket[:_ENTRY]
+
+    def _next_page(self) -> bytes:
+        return (self._dropped + len(self._pages)).to_bytes(4, "big")
 
 
 def _page(ids: Sequence[str], positions: Sequence[int]) -> _Page:

@@ -9,7 +9,7 @@ import httpx2
 import msgspec
 
 from tallystick.client.client import target_of
-from tallystick.events.log.store import SNAPSHOTS_KEPT, Record, SourceIndex, StoreError
+from tallystick.events.log.store import SNAPSHOTS_KEPT, Record, Row, SourceIndex, StoreError
 
 _PAGE: Final = 1_000
 """Records that a server gives at once."""
@@ -65,6 +65,10 @@ class ServedLog:
                 return
             yield from map(_record, page.events)
             after = page.next
+
+    def rows(self, after: int = 0, upto: int | None = None) -> Iterator[Row]:
+        """A row for each record."""
+        return (Row(*record) for record in self.read(after, upto))
 
     def record(self, position: int) -> Record | None:
         """The record at a position."""

@@ -125,7 +125,7 @@ class Reader:
         """The figures as of ``now``, or as of the newest event where the fleet has a clock of its own."""
         before = self._ledger.position
         views = self._brought_up()
-        self._digest = replay(self._ledger, self._digest, self._store.read(before))
+        self._digest = replay(self._ledger, self._digest, self._store.rows(before))
         self._take(Selection().among(self._store.read(before, self._ledger.position)))
         now = self._time_of_fleet(now, came=self._ledger.position > before)
         status = Status(views)

@@ -59,6 +59,13 @@ def test_whatever_is_added_and_forgotten_it_knows_what_a_plain_dict_knows(
                 plain.forget_before(before)
             case 2:
                 ids = Ids.load(*ids.dump())
+            case 3:
+                several = [(dice.choice(names), position + n) for n in range(1, dice.randrange(2, 12))]
+                most = dice.randrange(1, 40)
+                ids.add_all(several, most)
+                for name, position in several:
+                    plain.add(name, position)
+                    plain.keep(most)
             case _:
                 position += dice.choice((1, 1, 3))
                 # Those that are remembered already, too, and those that were forgotten.

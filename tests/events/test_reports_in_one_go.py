@@ -1,0 +1,165 @@
+"""Events that are applied in one go leave the state that they leave one by one: money, ids, growth, all of it."""
+
+import datetime as dt
+from collections.abc import Sequence
+from decimal import Decimal
+from itertools import pairwise
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tallystick.config.amounts import Budget
+from tallystick.events import catalog as e
+from tallystick.events import evolve as general
+from tallystick.events import messages as c
+from tallystick.events.evolve import evolve, reports
+from tallystick.events.evolve.reports import evolve_all
+from tallystick.events.log import snapshot
+from tallystick.events.log.codec import decode_event
+from tallystick.events.state.ledger import Ledger
+from tests.support import decision_logs
+from tests.support.core import START, Core, dump, fleet
+from tests.support.examples import examples
+from tests.support.plain_sessions import session
+
+LOGS = {
+    name: [decode_event(record.data, record.name) for record in decision_logs.records_of(name)]
+    for name in decision_logs.kept().heads
+}
+
+
+def one_by_one(events: Sequence[e.Event]) -> Ledger:
+    ledger = Ledger()
+    for event in events:
+        evolve(ledger, event)
+    return ledger
+
+
+def in_one_go(events: Sequence[e.Event], cuts: Sequence[int] = ()) -> Ledger:
+    """The state after events that come in several parts."""
+    ledger = Ledger()
+    for first, behind in pairwise(sorted({0, *cuts, len(events)})):
+        evolve_all(ledger, events[first:behind])
+    return ledger
+
+
+def same(one: Ledger, other: Ledger) -> bool:
+    near = [None if ledger.day.near is None else ledger.day.near.value for ledger in (one, other)]
+    return dump(one) == dump(other) and snapshot.dump(one) == snapshot.dump(other) and near[0] == near[1]
+
+
+@pytest.mark.parametrize("name", LOGS)
+def test_kept_logs_lead_to_the_same_state(name: str) -> None:
+    events = LOGS[name]
+    assert same(in_one_go(events), one_by_one(events))
+
+
+@given(seed=st.integers(0, 10**6), data=st.data())
+@settings(max_examples=examples(40), deadline=None, suppress_health_check=list(HealthCheck))
+def test_sessions_lead_to_the_same_state_however_they_are_cut(seed: int, data: st.DataObject) -> None:
+    core = Core(compares=False)
+    for command, seconds in session(seed):
+        core.wait(seconds).when(command)
+    events = core.log
+    cuts = data.draw(st.lists(st.integers(0, len(events)), max_size=5))
+    assert same(in_one_go(events, cuts), one_by_one(events))
+
+
+def plain_reports(count: int, limits: Sequence[object] = (), **rest: object) -> list[e.Event]:
+    """Three accounts, two of them of a product, one below another; and their reports, one a second."""
+    core = Core(
+        fleet(tokens=10**9, products={"shop": {"token_budget_daily": 500}}, limits=list(limits)),
+        c.AllocateBudget(agent="ann", budget=Budget(tokens=10**6), product="shop"),
+        c.AllocateBudget(agent="ann-1", budget=Budget(time_seconds=Decimal(10**6)), parent="ann"),
+        c.AllocateBudget(agent="bob", budget=Budget(tokens=10**6)),
+    )
+    last = core.log[-1]
+    return core.log + [
+        e.UsageReported(
+            position=last.position + n,
+            at=last.at + dt.timedelta(seconds=n),
+            id=f"r-{n}",
+            by="t",
+            agent=("ann", "ann-1", "bob")[n % 3],
+            tokens=n * 7 % 40,
+            time_ms=n * 5 % 3,
+            cost_nanos=n % 4,
+            **rest,  # type: ignore[arg-type]
+        )
+        for n in range(1, count + 1)
+    ]
+
+
+SAID = {
+    "model": {"model": "writer-1", "input_tokens": 5, "output_tokens": 2, "cached_tokens": 1},
+    "after an outage": {"after_outage": True},
+    "an answer in parts": {"model": "writer-1", "output_tokens": 3, "partial": True},
+    "several requests": {"model": "writer-1", "output_tokens": 3, "requests": 4},
+    "of another day": {"counts_on": "2020-01-01"},
+    "used before": {"occurred_at": START},
+    "unpriced": {"model": "new-1", "unpriced": True},
+    "for the fleet": {"overdrawn": "ann"},
+    "before the period": {"history": True},
+    "late": {"lease": "l-1"},
+    "of an earlier life": {"life": 1},
+    "of a hold that ended": {"hold": "h-1"},
+}
+
+
+@pytest.mark.parametrize("said", SAID)
+def test_whatever_a_report_says_the_state_is_the_same(said: str) -> None:
+    plain, odd = plain_reports(90), plain_reports(90, **SAID[said])
+    mixed = [odd[n] if n % 5 == 0 else event for n, event in enumerate(plain)]
+    for events in (odd, mixed):
+        assert same(in_one_go(events), one_by_one(events))
+
+
+def test_limits_count_each_report() -> None:
+    events = plain_reports(40, limits=[{"name": "all", "window": "day", "max": {"tokens": 300}}])
+    assert same(in_one_go(events), one_by_one(events))
+
+
+@pytest.mark.parametrize("count", range(34, 46))
+def test_the_limit_that_the_last_report_has_come_near_to_is_known(count: int) -> None:
+    events = plain_reports(count)
+    assert same(in_one_go(events), one_by_one(events))
+
+
+@given(
+    ids=st.lists(st.sampled_from([*(f"r-{n}" for n in range(12)), ""]), min_size=80, max_size=80),
+    most=st.integers(1, 30),
+    cuts=st.lists(st.integers(4, 84), max_size=4),
+)
+@settings(max_examples=examples(40), deadline=None)
+def test_ids_that_come_again_are_remembered_as_one_by_one(ids: list[str], most: int, cuts: list[int]) -> None:
+    events = plain_reports(80)
+    for event, id in zip(events[-80:], ids, strict=True):
+        event.id = id
+    configured = events[0]
+    assert isinstance(configured, e.ConfigLoaded)
+    events[0] = msgspec.structs.replace(configured, config={**configured.config, "idempotency_ids_max": most})
+    assert same(in_one_go(events, cuts), one_by_one(events))
+
+
+def test_plain_reports_take_the_quick_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr(reports, "evolve", lambda ledger, event: asked.append(event) or general.evolve(ledger, event))
+    events = plain_reports(50)
+    in_one_go(events)
+    assert asked == events[:-50]
+
+
+def test_an_event_that_cannot_have_happened_is_behind_those_that_have() -> None:
+    events = plain_reports(30)
+    at = len(events) - 10
+    events[at] = e.LevelChanged(
+        position=events[at].position, at=events[at].at, agent="x", before="green", level="red", percentage=1,
+        dimension="tokens",
+    )  # fmt: skip
+    ledger = Ledger()
+    with pytest.raises(KeyError):
+        evolve_all(ledger, events)
+    assert ledger.position == events[at - 1].position
+    assert same(ledger, one_by_one(events[:at]))
