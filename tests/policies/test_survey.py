@@ -4,7 +4,7 @@ import datetime as dt
 
 from benchmarks.campaign_model import whole
 from tallystick.actors.policies.forecasting.forecaster import Forecaster
-from tallystick.actors.policies.forecasting.runs import Run, Step
+from tallystick.actors.policies.forecasting.runs import Run
 from tallystick.actors.policies.rebalancing.figures import Figures
 from tallystick.actors.policies.rebalancing.plan import Hungry
 from tallystick.actors.policies.rebalancing.survey import Surveyor
@@ -58,7 +58,7 @@ class Fleet:
             run = self.forecaster.runs[name] = Run.of(account, START)
             for step in range(steps):
                 account.growth = observed(account.growth, (STEP, 0, 0))
-                run.take([Step(START + dt.timedelta(seconds=step), (STEP, 0, 0))])
+                run.take(START + dt.timedelta(seconds=step), run.streak.after((STEP, 0, 0)), account.growth)
 
     def hungry(self, free: int) -> list[Hungry]:
         """Those whose budget will not last, with so much in the pool."""
