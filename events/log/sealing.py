@@ -24,6 +24,7 @@ _REPLY: Final = b',"reply":'
 _USUAL_CODE: Final = b"\x01"
 _USUAL: Final = PHRASES[_USUAL_CODE]
 _USUAL_KEY: Final = _USUAL[: _USUAL.index(b":")]
+_USUAL_LENGTH: Final = len(_USUAL)
 _TOLD_APART_BY: Final = 13
 """The first bytes of a command or of a reply: they differ between those that are looked for."""
 
@@ -70,11 +71,20 @@ class Sealed(Sequence[Record]):
         for (event, asked, answered, origin), name in zip(lines, self._names, strict=True):
             body = record_body(event, None, None)
             code, length = _HEADS.get(name, _NO_HEAD)
-            short = code + body[length:]
-            if asked is not None and answered is not None:
+            if asked is None or answered is None:
+                short = code + body[length:]
+            else:
                 rest = origin_body(*origin) if origin else b""
+                ask, asked_from = _begun(asked, _COMMANDS)
+                reply, answered_from = _begun(answered, _REPLIES)
+                # What most replies say in the middle is a code, too.
+                usual = answered.find(_USUAL_KEY)
+                if usual >= answered_from and answered.startswith(_USUAL, usual):
+                    said = answered[answered_from:usual] + _USUAL_CODE + answered[usual + _USUAL_LENGTH :]
+                else:
+                    said = answered[answered_from:]
+                short = b"".join((code, body[length:], ask, asked[asked_from:], reply, said, rest))
                 body = b"".join((body, _COMMAND, asked, _REPLY, answered, rest))
-                short = b"".join((short, *_shortened(asked, _COMMANDS), *_shortened(_usual(answered), _REPLIES), rest))
             digest = sha256(digest + body).digest()
             self._bodies.append(body)
             self._shorts.append(short)
@@ -121,15 +131,9 @@ def rows_behind(records: Sequence[Record], end: int, named: str) -> list[Row]:
     return records.rows() if isinstance(records, Sealed) else rows_of(records)
 
 
-def _shortened(part: bytes, codes: _Codes) -> tuple[bytes, bytes]:
-    """A command or a reply behind its key, with its beginning as a code where it has one of those that are left out."""
-    code, head, length = codes.get(part[:_TOLD_APART_BY], codes[b""])
-    return (code, part[length:]) if part.startswith(head) else (codes[b""][0], part)
-
-
-def _usual(answered: bytes) -> bytes:
-    """A reply in which what most replies say is a code."""
-    place = answered.find(_USUAL_KEY)
-    if place < 0 or not answered.startswith(_USUAL, place):
-        return answered
-    return b"".join((answered[:place], _USUAL_CODE, answered[place + len(_USUAL) :]))
+def _begun(part: bytes, codes: _Codes) -> tuple[bytes, int]:
+    """What stands for the key and the beginning of a command or a reply, and how many bytes of it are left out so."""
+    found = codes.get(part[:_TOLD_APART_BY])
+    if found is None or not part.startswith(found[1]):
+        found = codes[b""]
+    return found[0], found[2]
