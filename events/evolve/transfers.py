@@ -11,50 +11,55 @@ from tallystick.events.state.money import ZERO, Money, minus, money, only, plus
 
 def spend(balances: Balances, account: Account, event: "e.UsageReported | e.HoldSettled | e.UsageCorrected") -> None:
     """Book a use: on the account, on the accounts that pay for it, and on the fleet."""
-    # Every report passes here: the three dimensions stand one under the other instead of in a loop.
-    spent, total = account.spent, balances.spent
-    first, second, third = account.payers
+    # Every report passes here: the three dimensions stand one under the other instead of in a loop, and who pays is
+    # found only where something was used (`Account.payers`).
+    spent, total, limits, above = account.spent, balances.spent, account.allocated, account.payers_above
     if amount := event.tokens:
-        first.free[0] -= amount
+        payer = above[0] if limits[0] is None else account
+        payer.free[0] -= amount
         total[0] += amount
         spent[0] += amount
-        if first is not account:
-            first.spent[0] += amount
+        if payer is not account:
+            payer.spent[0] += amount
     if amount := event.time_ms:
-        second.free[1] -= amount
+        payer = above[1] if limits[1] is None else account
+        payer.free[1] -= amount
         total[1] += amount
         spent[1] += amount
-        if second is not account:
-            second.spent[1] += amount
+        if payer is not account:
+            payer.spent[1] += amount
     if amount := event.cost_nanos:
-        third.free[2] -= amount
+        payer = above[2] if limits[2] is None else account
+        payer.free[2] -= amount
         total[2] += amount
         spent[2] += amount
-        if third is not account:
-            third.spent[2] += amount
+        if payer is not account:
+            payer.spent[2] += amount
 
 
 def set_aside(balances: Balances, account: Account, amount: Money, sign: int) -> None:
     """Hold ``amount``, or with a negative ``sign`` give it back."""
     # Every hold passes here twice: the dimensions stand one under the other, as in `spend`.
-    own, total = account.held, balances.held
+    own, total, limits, above = account.held, balances.held, account.allocated, account.payers_above
     tokens, time_ms, cost = sign * amount[0], sign * amount[1], sign * amount[2]
-    first, second, third = account.payers
     if tokens:
-        first.free[0] -= tokens
+        payer = above[0] if limits[0] is None else account
+        payer.free[0] -= tokens
         total[0] += tokens
-        if first is not account:
-            first.held = plus(first.held, (tokens, 0, 0))
+        if payer is not account:
+            payer.held = plus(payer.held, (tokens, 0, 0))
     if time_ms:
-        second.free[1] -= time_ms
+        payer = above[1] if limits[1] is None else account
+        payer.free[1] -= time_ms
         total[1] += time_ms
-        if second is not account:
-            second.held = plus(second.held, (0, time_ms, 0))
+        if payer is not account:
+            payer.held = plus(payer.held, (0, time_ms, 0))
     if cost:
-        third.free[2] -= cost
+        payer = above[2] if limits[2] is None else account
+        payer.free[2] -= cost
         total[2] += cost
-        if third is not account:
-            third.held = plus(third.held, (0, 0, cost))
+        if payer is not account:
+            payer.held = plus(payer.held, (0, 0, cost))
     account.held = (own[0] + tokens, own[1] + time_ms, own[2] + cost)
 
 

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from tallystick.events import catalog as e
 from tallystick.events.evolve import limits
 from tallystick.events.evolve.charged import charge
-from tallystick.events.evolve.day import hold_for, product_without_account, use_earlier, use_said
+from tallystick.events.evolve.day import hold_for, product_without_account, use, use_earlier, use_said
 from tallystick.events.evolve.tasks import used_late
 from tallystick.events.evolve.transfers import set_aside, spend
 from tallystick.events.state.accounts import Account, Balances, EndedHold, Hold, Notes
@@ -148,7 +148,8 @@ def _note_report(account: Account, event: "e.UsageReported | e.HoldSettled", use
     account.last_report_at = at
     account.reclaimed = False
     account.warning = None
-    hear(account, at)
+    if account.leased is not None:
+        hear(account, at)
 
 
 # --- the core's alone -------------------------------------------------------------------------------------------------
@@ -200,10 +201,11 @@ def _count_report(
         # Every record brings a text of its own; the accounts share one.
         account.model = sys.intern(event.model)
     account.pool_notice = ledger.pool_exhausted_at
-    _count_use(ledger, account, event)
+    used = (event.tokens, event.time_ms, event.cost_nanos)
+    _count_use(ledger, account, event, used)
     if output is not None and event.model is not None:
         ledger.outputs.note(account.agent_type, sys.intern(ledger.rules.model_name(event.model)), output)
-    account.growth = observed(account.growth, (event.tokens, event.time_ms, event.cost_nanos))
+    account.growth = observed(account.growth, used)
 
 
 def _answered(event: "e.UsageReported | e.HoldSettled") -> int | None:
@@ -218,9 +220,12 @@ def _answered_in_all(hold: Hold, event: e.HoldSettled) -> int | None:
     return None if event.partial else hold.got
 
 
-def _count_use(ledger: Ledger, account: Account, event: "e.UsageReported | e.HoldSettled") -> None:
+def _count_use(ledger: Ledger, account: Account, event: "e.UsageReported | e.HoldSettled", used: Money) -> None:
     """What was used counts today, for its product, and as a part of what its run may use."""
-    use_said(ledger, account.budget_product, event)
+    if event.counts_on is None:
+        use(ledger, account.budget_product, used)
+    else:
+        use_said(ledger, account.budget_product, event)
     if account.budget_product is None:
         return
     if account.run is not None:
@@ -299,7 +304,7 @@ def spend_hold(ledger: Ledger, event: e.HoldSpent) -> None:
     hold_for(ledger, ledger.holds[event.hold], -1)
     limits.hold_in_limits(ledger, ledger.holds[event.hold], -1)
     hold = book_expiry(ledger, event)
-    _count_use(ledger, hold.account, event)
+    _count_use(ledger, hold.account, event, (event.tokens, event.time_ms, event.cost_nanos))
     if hold.limited is not None or ledger.rules.limits or hold.account.caps:
         limits.settle(ledger, hold, event)
     _end_hold(ledger, hold, "expired", event)
