@@ -25,6 +25,8 @@ _USUAL_CODE: Final = b"\x01"
 _USUAL: Final = PHRASES[_USUAL_CODE]
 _USUAL_KEY: Final = _USUAL[: _USUAL.index(b":")]
 _USUAL_LENGTH: Final = len(_USUAL)
+_WITHIN: Final = tuple(code for code, phrase in PHRASES.items() if not phrase.startswith((_TYPE, _COMMAND, _REPLY)))
+"""The phrases that stand anywhere in a record."""
 _TOLD_APART_BY: Final = 13
 """The first bytes of a command or of a reply: they differ between those that are looked for."""
 
@@ -100,9 +102,9 @@ class Sealed(Sequence[Record]):
 
     def _row(self, start: int, end: int) -> Row:
         pieces = [short + b"}" for short in self._shorts[start:end]]
-        for place in (0, -1):
-            pieces[place] = with_digest(self._shorts[start:end][place], self._digests[start:end][place])
-        return Row(self.first + end - 1, SEGMENT, packed(pieces, looked_for=()))
+        for place in {start, end - 1}:
+            pieces[place - start] = with_digest(self._shorts[place], self._digests[place])
+        return Row(self.first + end - 1, SEGMENT, packed(pieces, _WITHIN, ()))
 
     def __len__(self) -> int:
         return len(self._bodies)
@@ -124,7 +126,7 @@ def rows_behind(records: Sequence[Record], end: int, named: str) -> list[Row]:
     Raises:
         Fenced: they do not.
     """
-    positions = [records[0].position] if isinstance(records, Sealed) else [record.position for record in records]
+    positions = [records.first] if isinstance(records, Sealed) else [record.position for record in records]
     for expected, found in enumerate(positions, start=end + 1):
         if found != expected:
             raise Fenced(f"another writer has written to {named}: expected position {expected}, found {found}")
