@@ -2,14 +2,13 @@
 
 import datetime as dt
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 from tallystick.actors.missing import away_answer, halted_answer
 from tallystick.actors.noting import note_budgets
 from tallystick.actors.runtime.messages import Envelope
 from tallystick.actors.runtime.pending import answer_all, answer_with
-from tallystick.events.log.store import Store
+from tallystick.events.log.store import Record, Store
 from tallystick.events.state.ledger import Ledger
 
 
@@ -32,12 +31,15 @@ class Answering:
             return False
         return True
 
-    @contextmanager
-    def writing(self, envelopes: Sequence[Envelope]) -> Iterator[None]:
-        """While a batch is being written, which may wait for the store."""
-        self._unwritten = envelopes
+    def write(self, records: Sequence[Record], sources: Sequence[tuple[str, int]], asked: Sequence[Envelope]) -> None:
+        """Write a batch, which may wait for the store: meanwhile, those who have ``asked`` may be turned away.
+
+        Raises:
+            StoreError: it was not written.
+        """
+        self._unwritten = asked
         try:
-            yield
+            self._store.append(records, sources)
         finally:
             with self._giving:
                 self._unwritten = ()

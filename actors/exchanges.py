@@ -23,14 +23,13 @@ def _repeated(id: str, asked: bytes, before: tuple[bytes, bytes] | None, positio
     return before[1]
 
 
-def answered_before(id: str, asked: bytes, lines: Sequence[Line], store: Store, ledger: Ledger) -> bytes | None:
-    """The answer to an id that was used before; None for a new one.
+def answered_before(id: str, asked: bytes, position: int, lines: Sequence[Line], store: Store, ledger: Ledger) -> bytes:
+    """The answer to an id that was used before, at a position.
 
     Raises:
         StoreError: the store cannot be read.
     """
-    position = ledger.ids.get(id)
-    return None if position is None else _repeated(id, asked, _exchange_at(position, lines, store, ledger), position)
+    return _repeated(id, asked, _exchange_at(position, lines, store, ledger), position)
 
 
 def _exchange_at(position: int, lines: Sequence[Line], store: Store, ledger: Ledger) -> tuple[bytes, bytes] | None:

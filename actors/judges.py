@@ -14,3 +14,6 @@ JUDGES: Final[Mapping[type[c.Command], str]] = {
     c.GetTask: ALLOCATOR,
     c.GetQueue: ALLOCATOR,
 }
+
+FACTS: Final = frozenset({c.ReportUsage, c.Settle})
+"""What a program says was used: it needs no judgement, whatever its id."""

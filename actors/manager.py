@@ -6,7 +6,7 @@ one clock of the core (`due_at`, `wake`), and consults the allocator in its own 
 
 import datetime as dt
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import structlog
 from msgspec.structs import replace
@@ -18,7 +18,7 @@ from tallystick.actors.exchanges import answered_before
 from tallystick.actors.forbidden import forbidden
 from tallystick.actors.from_log import FromLog, needs_log
 from tallystick.actors.hold_waits import HoldWaits, may_wait
-from tallystick.actors.judges import JUDGES
+from tallystick.actors.judges import FACTS, JUDGES
 from tallystick.actors.keeping import Made, keep_snapshot, made_of
 from tallystick.actors.missing import Missing, away_answer, halted_answer
 from tallystick.actors.runtime.messages import (
@@ -53,10 +53,7 @@ SNAPSHOT_EVERY = 100_000
 
 log = structlog.wrap_logger(logging.getLogger("tallystick.manager"))
 
-_REASON_MAX = 500
-_FACTS = frozenset({c.ReportUsage, c.Settle})
-"""What the program itself says was used: it is decided at once, whatever its id, and by no one else's judgement."""
-_ERROR = b'{"error"'
+_REASON_MAX, _ERROR = 500, b'{"error"'
 
 
 class Manager:
@@ -120,8 +117,6 @@ class Manager:
             return
         if self.waits.count:
             self._try_waits(now)
-        else:
-            self._waits_followed = len(self._lines)
         self._waiting.append(envelope)
         self._take_from(envelope, 0, now)
 
@@ -130,7 +125,7 @@ class Manager:
         peer, trace = envelope.peer, envelope.trace
         for slot in range(first, len(envelope.commands)):
             command = envelope.commands[slot]
-            if not peer and type(command) in _FACTS:
+            if not peer and type(command) in FACTS:
                 envelope.answers[slot] = self.decide(command, envelope.asked[slot], envelope.by, now, trace=trace)
                 continue
             wrong = misspelled_id(self.ledger, command)
@@ -160,6 +155,8 @@ class Manager:
         question.envelope.open += 1
         post = self._open[question.envelope, question.slot] = Post(judge, question)
         if judge == MANAGER:
+            if not self.waits.count:
+                self._waits_followed = len(self._lines)
             self.waits.ask(question, now)
         elif judge == ALLOCATOR:
             # A task that waits gets a slot before one that comes together with the message that frees it.
@@ -338,8 +335,8 @@ class Manager:
         """The answer to one command, with what it caused kept for the next commit."""
         id = recorded_id(self.ledger, command)
         try:
-            if not command.is_query and (before := answered_before(id, asked, self._lines, self._store, self.ledger)):
-                return before
+            if not command.is_query and (before := self.ledger.ids.get(id)) is not None:
+                return answered_before(id, asked, before, self._lines, self._store, self.ledger)
             command = self.from_log.with_facts(command) if (old := needs_log(command)) else command
         except StoreAway as away:
             return away_answer(str(away))
@@ -368,7 +365,10 @@ class Manager:
         if lines:
             try:
                 check_conserved(self.ledger, events)
-                posts.append(Post("everyone", Recorded(events, self._append(lines, waiting))))
+                records = Sealed(lines, self._digest)
+                self.answering.write(records, self.from_log.sources.take(), waiting)
+                self._digest = records.digest
+                posts.append(Post("everyone", Recorded(events, records)))
             except (StoreError, BrokenInvariant) as error:
                 self.halt(str(error))
                 raise Halted(str(error)) from error
@@ -380,13 +380,6 @@ class Manager:
             if not self.is_made_elsewhere(self.ledger):
                 self.keep(made_of(self.ledger), now)
         return [*posts, *questions]
-
-    def _append(self, lines: Sequence[Line], waiting: Sequence[Envelope]) -> Sealed:
-        records = Sealed(lines, self._digest)
-        with self.answering.writing(waiting):
-            self._store.append(records, self.from_log.sources.take())
-        self._digest = records.digest
-        return records
 
     def keep(self, made: Made, now: dt.datetime) -> None:
         """Keep a snapshot of a state that is written."""

@@ -15,7 +15,6 @@ import msgspec
 
 from tallystick.actors.policies.forecasting.forecaster import Forecaster
 from tallystick.actors.policies.forecasting.runs import Run as Seen
-from tallystick.actors.policies.forecasting.runs import Step
 from tallystick.actors.policies.parts import whole
 from tallystick.actors.policies.rebalancing.figures import Figures
 from tallystick.actors.policies.rebalancing.plan import Fleet, plan
@@ -129,7 +128,7 @@ class Campaign:
         run = self._forecaster.runs.get(account.id)
         if run is None:
             run = self._forecaster.runs[account.id] = Seen.of(account, event.at)
-        run.take([Step(event.at, step.used)])
+        run.take(event.at, run.streak.after(step.used), account.growth)
 
     def _release(self, run: Run, now_ms: int) -> None:
         event = e.BudgetReleased(agent=run.id, allocated=Amounts(), consumed=Amounts(), unused=Amounts())

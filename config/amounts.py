@@ -67,10 +67,16 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fiel
         Raises:
             InvalidAmount: negative, not finite, or above 2^63-1 units; names ``field``.
         """
-        tokens = None if self.tokens is None else count_up(self.tokens, f"{field}.tokens")
-        time = None if self.time_seconds is None else units_up(self.time_seconds, TIME, f"{field}.time_seconds")
-        cost = None if self.cost_usd is None else units_up(self.cost_usd, COST, f"{field}.cost_usd")
-        return (tokens, time, cost)
+        tokens, time, cost = self.tokens, self.time_seconds, self.cost_usd
+        if tokens is not None and (type(tokens) is not int or not 0 <= tokens <= AMOUNT_MAX):
+            tokens = count_up(tokens, f"{field}.tokens")
+        time_ms = None if time is None else _units(time, TIME)
+        if time is not None and time_ms == _UNFIT:
+            time_ms = units_up(time, TIME, f"{field}.time_seconds")
+        cost_nanos = None if cost is None else _units(cost, COST)
+        if cost is not None and cost_nanos == _UNFIT:
+            cost_nanos = units_up(cost, COST, f"{field}.cost_usd")
+        return (tokens, time_ms, cost_nanos)
 
 
 class Budget(Usage, frozen=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
@@ -139,7 +145,7 @@ def exact_units(value: Decimal | int, dimension: int, field: str) -> int:
 
 
 _UNFIT: Final = -1
-_UP: Final = (Decimal(1), Decimal(MS_PER_SECOND), Decimal(NANOS_PER_DOLLAR))
+_UP: Final = (1, MS_PER_SECOND, NANOS_PER_DOLLAR)
 _DOWN: Final = (Decimal(1), Decimal("0.001"), Decimal("0.000000001"))
 _WIDE: Final = Context(prec=40, Emin=-(10**18) + 1)
 """Holds every amount to a hundredth of a unit and more, however many digits it was written with."""
@@ -147,15 +153,12 @@ _WIDE: Final = Context(prec=40, Emin=-(10**18) + 1)
 
 def _units(value: Decimal, dimension: int) -> int:
     """``value`` in the internal unit of ``dimension``, a whole number from 0 to 2^63-1, or `_UNFIT`."""
-    # The size is checked before scaling, so that 1E+999999 costs nothing.
+    # The size is checked before anything is reckoned with it, so that 1E+999999 costs nothing.
     if not value.is_finite() or not -40 < value.adjusted() <= 18:
         return _UNFIT
-    scaled = value * _UP[dimension]
-    units = int(scaled)
-    # Scaling rounds what has more digits than the context keeps; scaled back, that shows.
-    if units == scaled and 0 <= units <= AMOUNT_MAX and scaled * _DOWN[dimension] == value:
-        return units
-    return _UNFIT
+    numerator, denominator = value.as_integer_ratio()
+    units, rest = divmod(numerator * _UP[dimension], denominator)
+    return _UNFIT if rest or not 0 <= units <= AMOUNT_MAX else units
 
 
 def edge(amounts: Triple) -> dict[str, int | float | str]:

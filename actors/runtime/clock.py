@@ -3,12 +3,13 @@
 import datetime as dt
 import threading
 import time
-from typing import Protocol
+from typing import Final, Protocol
 
 APART = dt.timedelta(minutes=1)
 """How far the machine's clock and the ledger's time may be apart before an alert is raised; a step ahead of more
 than this is not followed."""
 _ZERO = dt.timedelta(0)
+_BOOTTIME: Final[int | None] = getattr(time, "CLOCK_BOOTTIME", None)
 
 
 class Clock(Protocol):
@@ -26,9 +27,7 @@ class SystemClock:
 
     def passed(self) -> float:
         """Seconds since some moment, by a clock that never steps; where it can, it counts while the machine sleeps."""
-        if hasattr(time, "CLOCK_BOOTTIME"):
-            return time.clock_gettime(time.CLOCK_BOOTTIME)
-        return time.monotonic()
+        return time.monotonic() if _BOOTTIME is None else time.clock_gettime(_BOOTTIME)
 
 
 class SteadyClock:

@@ -59,7 +59,9 @@ class ManagerActor(pykka.ThreadingActor):
 
     def on_receive(self, message: Any) -> None:
         manager = self._manager
-        if type(message) is Takeover:
+        if type(message) is WakeUp:
+            self._take_all()
+        elif type(message) is Takeover:
             self._take_all()
             self._let_begin(message)
         elif type(message) is GivenUp:
@@ -89,8 +91,7 @@ class ManagerActor(pykka.ThreadingActor):
             self._take_all()
         else:
             self._take_all()
-            if type(message) is not WakeUp:
-                message.reached()
+            message.reached()
         self._attend()
         self._wake_at(MANAGER, manager.due_at())
 
@@ -131,19 +132,19 @@ class ManagerActor(pykka.ThreadingActor):
         manager, queue, now = self._manager, self._queue, self._now
         waiting = queue.waiting
         queue.woken = False
-        while True:
-            left = GROUP_MAX
-            while waiting and left:
-                # All that are there now have come before this moment: it is the time of each of them.
-                at, here = now(), min(len(waiting), left)
+        while waiting or manager.has_work:
+            # All that are there now have come before this moment: it is the time of each of them.
+            left, here, at = GROUP_MAX, len(waiting), now()
+            while here and left:
+                here = min(here, left)
                 left -= here
                 for _ in range(here):
                     if not waiting:
                         break  # they were turned away
                     manager.take(waiting.popleft(), at)
-            if not manager.has_work:
-                return
-            for post in together(manager.commit(now())):
+                if here := len(waiting):
+                    at = now()
+            for post in together(manager.commit(at)):
                 self._deliver(post)
             self._attend()
             self._leave_to_rest()

@@ -11,50 +11,61 @@ from tallystick.events.state.money import ZERO, Money, minus, money, only, plus
 
 def spend(balances: Balances, account: Account, event: "e.UsageReported | e.HoldSettled | e.UsageCorrected") -> None:
     """Book a use: on the account, on the accounts that pay for it, and on the fleet."""
-    # Every report passes here: the three dimensions stand one under the other instead of in a loop.
     total = balances.spent
-    first, second, third = account.payers
-    if amount := event.tokens:
-        first.free_tokens -= amount
-        total[0] += amount
-        account.spent_tokens += amount
-        if first is not account:
-            first.spent_tokens += amount
-    if amount := event.time_ms:
-        second.free_ms -= amount
-        total[1] += amount
-        account.spent_ms += amount
-        if second is not account:
-            second.spent_ms += amount
-    if amount := event.cost_nanos:
-        third.free_nanos -= amount
-        total[2] += amount
-        account.spent_nanos += amount
-        if third is not account:
-            third.spent_nanos += amount
+    total[0] += event.tokens
+    total[1] += event.time_ms
+    total[2] += event.cost_nanos
+    charge_account(account, event.tokens, event.time_ms, event.cost_nanos)
+
+
+def charge_account(account: Account, tokens: int, time_ms: int, cost_nanos: int) -> None:
+    """Book a use on an account, and on the accounts that pay for it; the fleet's sum is its caller's."""
+    # Every report passes here: the three dimensions stand one under the other instead of in a loop, and who pays is
+    # found only where something was used (`Account.payers`).
+    limits, above = account.allocated, account.payers_above
+    if tokens:
+        payer = above[0] if limits[0] is None else account
+        payer.free_tokens -= tokens
+        account.spent_tokens += tokens
+        if payer is not account:
+            payer.spent_tokens += tokens
+    if time_ms:
+        payer = above[1] if limits[1] is None else account
+        payer.free_ms -= time_ms
+        account.spent_ms += time_ms
+        if payer is not account:
+            payer.spent_ms += time_ms
+    if cost_nanos:
+        payer = above[2] if limits[2] is None else account
+        payer.free_nanos -= cost_nanos
+        account.spent_nanos += cost_nanos
+        if payer is not account:
+            payer.spent_nanos += cost_nanos
 
 
 def set_aside(balances: Balances, account: Account, amount: Money, sign: int) -> None:
     """Hold ``amount``, or with a negative ``sign`` give it back."""
     # Every hold passes here twice: the dimensions stand one under the other, as in `spend`.
-    own, total = account.held, balances.held
+    own, total, limits, above = account.held, balances.held, account.allocated, account.payers_above
     tokens, time_ms, cost = sign * amount[0], sign * amount[1], sign * amount[2]
-    first, second, third = account.payers
     if tokens:
-        first.free_tokens -= tokens
+        payer = above[0] if limits[0] is None else account
+        payer.free_tokens -= tokens
         total[0] += tokens
-        if first is not account:
-            first.held = plus(first.held, (tokens, 0, 0))
+        if payer is not account:
+            payer.held = plus(payer.held, (tokens, 0, 0))
     if time_ms:
-        second.free_ms -= time_ms
+        payer = above[1] if limits[1] is None else account
+        payer.free_ms -= time_ms
         total[1] += time_ms
-        if second is not account:
-            second.held = plus(second.held, (0, time_ms, 0))
+        if payer is not account:
+            payer.held = plus(payer.held, (0, time_ms, 0))
     if cost:
-        third.free_nanos -= cost
+        payer = above[2] if limits[2] is None else account
+        payer.free_nanos -= cost
         total[2] += cost
-        if third is not account:
-            third.held = plus(third.held, (0, 0, cost))
+        if payer is not account:
+            payer.held = plus(payer.held, (0, 0, cost))
     account.held = (own[0] + tokens, own[1] + time_ms, own[2] + cost)
 
 

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from tallystick.events import catalog as e
 from tallystick.events.evolve import limits
 from tallystick.events.evolve.charged import charge
-from tallystick.events.evolve.day import hold_for, product_without_account, use_earlier, use_said
+from tallystick.events.evolve.day import hold_for, product_without_account, use, use_earlier, use_said
 from tallystick.events.evolve.limit_runs import follow_run
 from tallystick.events.evolve.tasks import used_late
 from tallystick.events.evolve.transfers import set_aside, spend
@@ -37,7 +37,7 @@ def book_report(balances: Balances, event: e.UsageReported) -> Account | None:
         spend(balances, balances.root if event.charged is None else balances.accounts[event.charged], event)
     else:
         spend(balances, account if event.overdrawn is None else balances.root, event)
-        _note_report(account, event, (event.tokens, event.time_ms, event.cost_nanos))
+        note_report(account, event, (event.tokens, event.time_ms, event.cost_nanos))
     return account
 
 
@@ -103,7 +103,7 @@ def book_settlement(balances: Balances, event: e.HoldSettled) -> Hold:
         hear(hold.account, event.at)
         return hold
     spend(balances, hold.account if event.overdrawn is None else balances.root, event)
-    _note_report(hold.account, event, hold.booked)
+    note_report(hold.account, event, hold.booked)
     return hold
 
 
@@ -135,7 +135,7 @@ def hear_agent(balances: Balances, event: e.AgentHeard) -> None:
         hear(account, event.at)
 
 
-def _note_report(account: Account, event: "e.UsageReported | e.HoldSettled", used: Money) -> None:
+def note_report(account: Account, event: "e.UsageReported | e.HoldSettled", used: Money) -> None:
     """A report starts a new idle period. ``used`` is what its operation has used so far."""
     tokens, time_ms, cost_nanos = used
     account.most_tokens = max(account.most_tokens, tokens)
@@ -151,7 +151,8 @@ def _note_report(account: Account, event: "e.UsageReported | e.HoldSettled", use
     account.last_report_at = at
     account.reclaimed = False
     account.warning = None
-    hear(account, at)
+    if account.leased is not None:
+        hear(account, at)
 
 
 # --- the core's alone -------------------------------------------------------------------------------------------------
@@ -176,7 +177,7 @@ def report(ledger: Ledger, event: e.UsageReported) -> None:
         use_said(ledger, product_without_account(ledger, event), event)
         used_late(ledger, event)
     else:
-        _count_report(ledger, account, event, None if event.partial else _answered(event))
+        _count_report(ledger, account, event, answered(event))
     if ledger.rules.limits or (account.caps if account is not None else caps_of_late(ledger, event)):
         limits.report(ledger, account, event)
 
@@ -194,19 +195,32 @@ def _count_report(
 
     ``output`` are the tokens that its operation has answered in all, where it is over and they are known.
     """
+    note_model(ledger, account, event, output)
+    account.pool_notice = ledger.pool_exhausted_at
+    used = (event.tokens, event.time_ms, event.cost_nanos)
+    _count_use(ledger, account, event, used)
+    account.growth = observed(account.growth, used)
+
+
+def note_model(ledger: Ledger, account: Account, event: "e.UsageReported | e.HoldSettled", output: int | None) -> None:
+    """What was said of a use's tokens and of its model; ``output`` as in `_count_report`."""
     if event.input_tokens is not None:
         mix = ledger.day.mix
         mix[0] += event.input_tokens
         mix[1] += event.output_tokens or 0
         mix[2] += event.cached_tokens or 0
-    if event.model is not None and event.model != account.model:
+    if event.model is None:
+        return
+    if event.model != account.model:
         # Every record brings a text of its own; the accounts share one.
         account.model = sys.intern(event.model)
-    account.pool_notice = ledger.pool_exhausted_at
-    _count_use(ledger, account, event)
-    if output is not None and event.model is not None:
+    if output is not None:
         ledger.outputs.note(account.agent_type, sys.intern(ledger.rules.model_name(event.model)), output)
-    account.growth = observed(account.growth, (event.tokens, event.time_ms, event.cost_nanos))
+
+
+def answered(event: "e.UsageReported | e.HoldSettled") -> int | None:
+    """How much a model answered, where the operation is over; a total of several requests says nothing of one."""
+    return None if event.partial else _answered(event)
 
 
 def _answered(event: "e.UsageReported | e.HoldSettled") -> int | None:
@@ -221,11 +235,18 @@ def _answered_in_all(hold: Hold, event: e.HoldSettled) -> int | None:
     return None if event.partial else hold.got
 
 
-def _count_use(ledger: Ledger, account: Account, event: "e.UsageReported | e.HoldSettled") -> None:
+def _count_use(ledger: Ledger, account: Account, event: "e.UsageReported | e.HoldSettled", used: Money) -> None:
     """What was used counts today, for its product, and as a part of what its run may use."""
-    use_said(ledger, account.budget_product, event)
-    if account.budget_product is None:
-        return
+    if event.counts_on is None:
+        use(ledger, account.budget_product, used)
+    else:
+        use_said(ledger, account.budget_product, event)
+    if account.budget_product is not None:
+        count_for_product(ledger, account, event)
+
+
+def count_for_product(ledger: Ledger, account: Account, event: "e.UsageReported | e.HoldSettled") -> None:
+    """What was used is a part of what a run may use, and counts in the shares of products."""
     if account.run is not None:
         ledger.commitments.spend(account.run, event.tokens)
     if ledger.rules.fairness_by != "slot_time":
@@ -302,7 +323,7 @@ def spend_hold(ledger: Ledger, event: e.HoldSpent) -> None:
     hold_for(ledger, ledger.holds[event.hold], -1)
     limits.hold_in_limits(ledger, ledger.holds[event.hold], -1)
     hold = book_expiry(ledger, event)
-    _count_use(ledger, hold.account, event)
+    _count_use(ledger, hold.account, event, (event.tokens, event.time_ms, event.cost_nanos))
     if hold.limited is not None or ledger.rules.limits or hold.account.caps:
         limits.settle(ledger, hold, event)
     _end_hold(ledger, hold, "expired", event)

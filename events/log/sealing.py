@@ -24,6 +24,9 @@ _REPLY: Final = b',"reply":'
 _USUAL_CODE: Final = b"\x01"
 _USUAL: Final = PHRASES[_USUAL_CODE]
 _USUAL_KEY: Final = _USUAL[: _USUAL.index(b":")]
+_USUAL_LENGTH: Final = len(_USUAL)
+_WITHIN: Final = tuple(code for code, phrase in PHRASES.items() if not phrase.startswith((_TYPE, _COMMAND, _REPLY)))
+"""The phrases that stand anywhere in a record."""
 _TOLD_APART_BY: Final = 13
 """The first bytes of a command or of a reply: they differ between those that are looked for."""
 
@@ -70,11 +73,20 @@ class Sealed(Sequence[Record]):
         for (event, asked, answered, origin), name in zip(lines, self._names, strict=True):
             body = record_body(event, None, None)
             code, length = _HEADS.get(name, _NO_HEAD)
-            short = code + body[length:]
-            if asked is not None and answered is not None:
+            if asked is None or answered is None:
+                short = code + body[length:]
+            else:
                 rest = origin_body(*origin) if origin else b""
+                ask, asked_from = _begun(asked, _COMMANDS)
+                reply, answered_from = _begun(answered, _REPLIES)
+                # What most replies say in the middle is a code, too.
+                usual = answered.find(_USUAL_KEY)
+                if usual >= answered_from and answered.startswith(_USUAL, usual):
+                    said = answered[answered_from:usual] + _USUAL_CODE + answered[usual + _USUAL_LENGTH :]
+                else:
+                    said = answered[answered_from:]
+                short = b"".join((code, body[length:], ask, asked[asked_from:], reply, said, rest))
                 body = b"".join((body, _COMMAND, asked, _REPLY, answered, rest))
-                short = b"".join((short, *_shortened(asked, _COMMANDS), *_shortened(_usual(answered), _REPLIES), rest))
             digest = sha256(digest + body).digest()
             self._bodies.append(body)
             self._shorts.append(short)
@@ -90,9 +102,9 @@ class Sealed(Sequence[Record]):
 
     def _row(self, start: int, end: int) -> Row:
         pieces = [short + b"}" for short in self._shorts[start:end]]
-        for place in (0, -1):
-            pieces[place] = with_digest(self._shorts[start:end][place], self._digests[start:end][place])
-        return Row(self.first + end - 1, SEGMENT, packed(pieces, looked_for=()))
+        for place in {start, end - 1}:
+            pieces[place - start] = with_digest(self._shorts[place], self._digests[place])
+        return Row(self.first + end - 1, SEGMENT, packed(pieces, _WITHIN, ()))
 
     def __len__(self) -> int:
         return len(self._bodies)
@@ -114,22 +126,16 @@ def rows_behind(records: Sequence[Record], end: int, named: str) -> list[Row]:
     Raises:
         Fenced: they do not.
     """
-    positions = [records[0].position] if isinstance(records, Sealed) else [record.position for record in records]
+    positions = [records.first] if isinstance(records, Sealed) else [record.position for record in records]
     for expected, found in enumerate(positions, start=end + 1):
         if found != expected:
             raise Fenced(f"another writer has written to {named}: expected position {expected}, found {found}")
     return records.rows() if isinstance(records, Sealed) else rows_of(records)
 
 
-def _shortened(part: bytes, codes: _Codes) -> tuple[bytes, bytes]:
-    """A command or a reply behind its key, with its beginning as a code where it has one of those that are left out."""
-    code, head, length = codes.get(part[:_TOLD_APART_BY], codes[b""])
-    return (code, part[length:]) if part.startswith(head) else (codes[b""][0], part)
-
-
-def _usual(answered: bytes) -> bytes:
-    """A reply in which what most replies say is a code."""
-    place = answered.find(_USUAL_KEY)
-    if place < 0 or not answered.startswith(_USUAL, place):
-        return answered
-    return b"".join((answered[:place], _USUAL_CODE, answered[place + len(_USUAL) :]))
+def _begun(part: bytes, codes: _Codes) -> tuple[bytes, int]:
+    """What stands for the key and the beginning of a command or a reply, and how many bytes of it are left out so."""
+    found = codes.get(part[:_TOLD_APART_BY])
+    if found is None or not part.startswith(found[1]):
+        found = codes[b""]
+    return found[0], found[2]

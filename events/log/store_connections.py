@@ -2,9 +2,9 @@
 
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from eventsourcing.persistence import ConnectionPoolClosedError, IntegrityError
 from eventsourcing.sqlite import SQLiteConnection, SQLiteConnectionPool, SQLiteCursor, SQLiteDatastore
@@ -84,18 +84,14 @@ class FleetFile(SQLiteDatastore):
             with super().transaction(commit=commit) as cursor:
                 yield cursor
 
-    @contextmanager
-    def statement(self) -> Iterator[SQLiteCursor]:
-        """For a writer: a cursor for one statement, which is a transaction of its own."""
+    def execute(self, statement: str, parameters: Sequence[Any]) -> sqlite3.Cursor:
+        """For a writer: carry out one statement, which is a transaction of its own."""
         if self._writing is None:
             raise ConnectionPoolClosedError
-        cursor = self._writing.cursor()
         try:
-            yield cursor
+            return self._writing.cursor().sqlite_cursor.execute(statement, parameters)
         except sqlite3.IntegrityError as error:
             raise IntegrityError(error) from error
-        finally:
-            cursor.sqlite_cursor.close()
 
     def close(self) -> None:
         if self._writing is not None:

@@ -1,5 +1,6 @@
 """The log's table: `eventsourcing`'s recorder, with rows of many records, a check of the writer's place, archives."""
 
+import sqlite3
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -47,17 +48,21 @@ class LogRecorder(SQLiteApplicationRecorder):
         Raises:
             IntegrityError: the place was taken over, or a position is taken.
         """
-        is_one = len(rows) <= _ROWS and not sources
-        with self._writing.statement() if is_one else self._writing.transaction(commit=True) as cursor:
-            for start in range(0, len(rows), _ROWS):
-                part = rows[start : start + _ROWS]
-                cursor.execute(_insert(self.events_table_name, len(part)), (*chain.from_iterable(part), epoch))
-                if cursor.sqlite_cursor.rowcount != len(part):
-                    raise IntegrityError("the writer's place was taken over")
-            if sources:
-                add_entries(cursor, sources, rows[-1].position)
+        if len(rows) <= _ROWS and not sources:
+            self._insert_rows(self._writing.execute, rows, epoch)
+        else:
+            with self._writing.transaction(commit=True) as cursor:
+                for start in range(0, len(rows), _ROWS):
+                    self._insert_rows(cursor.sqlite_cursor.execute, rows[start : start + _ROWS], epoch)
+                if sources:
+                    add_entries(cursor, sources, rows[-1].position)
         for listener in tuple(self._listeners):
             listener.set()
+
+    def _insert_rows(self, execute: Callable[[str, Any], sqlite3.Cursor], rows: Sequence[Row], epoch: int) -> None:
+        statement = _insert(self.events_table_name, len(rows))
+        if execute(statement, (*chain.from_iterable(rows), epoch)).rowcount != len(rows):
+            raise IntegrityError("the writer's place was taken over")
 
     def move_out(self, archive: Archive, blocks: Sequence[Block], epoch: int) -> None:
         """Enter an archive, and remove its records, in one transaction. A row that goes on keeps the rest."""

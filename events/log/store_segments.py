@@ -12,7 +12,7 @@ view ``log`` does. A row with any other topic is one record, as it is: so older 
 """
 
 import hashlib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import reduce
 from typing import Final
 
@@ -135,13 +135,13 @@ def _is_plain(data: bytes) -> bool:
     return data.startswith(_HEAD) and has_digest(data) and len(data.translate(None, _CONTROLS)) == len(data)
 
 
-def packed(pieces: Sequence[bytes], looked_for: Collection[bytes] = _OFTEN) -> bytes:
+def packed(pieces: Sequence[bytes], in_few: Iterable[bytes] = PHRASES, in_many: Iterable[bytes] = _OFTEN) -> bytes:
     """The bytes of a row: its records, of which only the first and the last have a digest.
 
-    Of a large row, only the phrases with the codes ``looked_for`` are replaced.
+    ``in_few`` and ``in_many`` are the codes of the phrases that are replaced: in a row of few records, or of more.
     """
     text = b"".join((b"[", BETWEEN.join(pieces), b"]"))
-    for code in PHRASES if len(pieces) <= _FEW else looked_for:
+    for code in in_few if len(pieces) <= _FEW else in_many:
         text = text.replace(PHRASES[code], code)
     return text
 

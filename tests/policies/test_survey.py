@@ -4,7 +4,7 @@ import datetime as dt
 from bisect import insort
 
 from tallystick.actors.policies.forecasting.forecaster import Forecaster
-from tallystick.actors.policies.forecasting.runs import Run, Step
+from tallystick.actors.policies.forecasting.runs import Run
 from tallystick.actors.policies.parts import whole
 from tallystick.actors.policies.rebalancing.figures import Figures
 from tallystick.actors.policies.rebalancing.plan import Hungry
@@ -59,7 +59,7 @@ class Fleet:
             run = self.forecaster.runs[name] = Run.of(account, START)
             for step in range(steps):
                 account.growth = observed(account.growth, (STEP, 0, 0))
-                run.take([Step(START + dt.timedelta(seconds=step), (STEP, 0, 0))])
+                run.take(START + dt.timedelta(seconds=step), run.streak.after((STEP, 0, 0)), account.growth)
 
     def open(self, name: str, account: Account) -> None:
         self.ledger.accounts[name] = account

@@ -1,6 +1,6 @@
 """What stands out in an agent's usage: a step far beyond its interval, and the same amount burnt again and again."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import sqrt
 from typing import NamedTuple
 
@@ -45,10 +45,20 @@ class Streak(NamedTuple):
 
     def after(self, used: Money) -> "Streak":
         """The streak after one more step."""
-        tokens = used[TOKENS]
-        if self.steps and tokens and abs(tokens - self.amount) <= SAME * self.amount:
-            return Streak(self.amount, self.steps + 1)
-        return Streak(tokens, 1)
+        return self.after_all((used[TOKENS],))[0]
+
+    def after_all(self, steps: Iterable[int]) -> "tuple[Streak, bool]":
+        """The streak after more steps of so many tokens each, and whether one of them made it as long as a loop."""
+        # Every report passes here, most with others of its agent.
+        amount, count, loops = self.amount, self.steps, False
+        for tokens in steps:
+            if count and tokens and abs(tokens - amount) <= SAME * amount:
+                count += 1
+                if count == LOOP_STEPS:
+                    loops = True
+            else:
+                amount, count = tokens, 1
+        return Streak(amount, count), loops
 
 
 def outlier(growth: Growth, expected: Sequence[Course | None], used: Money) -> Found | None:

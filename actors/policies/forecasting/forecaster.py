@@ -13,7 +13,7 @@ from tallystick.actors.policies.forecasting.anomalies import LOOP_STEPS, Found, 
 from tallystick.actors.policies.forecasting.curves import Curves
 from tallystick.actors.policies.forecasting.exhaustion import Exhaustion, foresee, stage_of
 from tallystick.actors.policies.forecasting.growth_forecast import Course, growth_by_dimension
-from tallystick.actors.policies.forecasting.runs import Run, Step, as_before, charge, is_step, runs_of, stand_in, use
+from tallystick.actors.policies.forecasting.runs import Run, as_before, charge, is_step, runs_of, stand_in, use
 from tallystick.actors.policies.parts import Parts
 from tallystick.config.amounts import EDGE_NAMES, Amounts
 from tallystick.events import catalog as e
@@ -82,7 +82,7 @@ class Forecaster:
         Recorded are the scores that are known now, a forecast where another tenth was consumed, and a loop. A hold that
         was spent at its expiry is usage, but no step of the agent.
         """
-        run, steps = self.runs.get(agent), [Step(one.at, _used(one)) for one in events if is_step(one)]
+        run, steps = self.runs.get(agent), [one for one in events if is_step(one)]
         if run is None:
             if not steps or agent not in self._silent:
                 return [], None
@@ -95,12 +95,14 @@ class Forecaster:
             use(account, events)
         last, is_due = None, False
         if steps:
-            last = next(filter(is_step, reversed(events)))
+            last = steps[-1]
             is_due = last.at - run.looked_at >= _A_SECOND
-        used = _used(events[0]) if len(events) == 1 else _used_by(events)
-        if not is_due and not run.loops(steps) and not _passes(run, used):
-            run.take(steps)
-            return [], None
+        if not is_due:
+            streak, loops = run.streak.after_all([one.tokens for one in steps])
+            if not loops and not _passes(run, _used(events[0]) if len(events) == 1 else _used_by(events)):
+                if last is not None:
+                    run.take(last.at, streak, account.growth)
+                return [], None
         # Something is to be said of a step: they are gone through one by one.
         found: list[tuple[int, c.Command]] = []
         seen, before = account if len(events) == 1 else as_before(account, events), run.growth
@@ -108,7 +110,8 @@ class Forecaster:
             used = _used(event)
             if is_step(event):
                 before = run.growth
-                run.step(Step(event.at, used), account.growth if event is last else observed(before, used))
+                growth = account.growth if event is last else observed(before, used)
+                run.take(event.at, run.streak.after(used), growth)
             if seen is not account:
                 charge(seen, event)
             found += [(event.position, command) for command in self._recorded_of(run, seen, event, used)]

@@ -8,11 +8,11 @@ import datetime as dt
 import sys
 from collections.abc import Iterable, Sequence
 from copy import copy
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
-from tallystick.actors.policies.forecasting.anomalies import LOOP_STEPS, Streak
+from tallystick.actors.policies.forecasting.anomalies import Streak
 from tallystick.actors.policies.forecasting.durations import pace
 from tallystick.events import catalog as e
 from tallystick.events.catalog.forecasts import Prediction
@@ -23,13 +23,6 @@ from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.money import Money, minus, plus
 
 _MS = dt.timedelta(milliseconds=1)
-
-
-class Step(NamedTuple):
-    """A report: when it came, and what it used in internal units."""
-
-    at: dt.datetime
-    used: Money
 
 
 class Run(msgspec.Struct, eq=False, gc=False):
@@ -64,35 +57,13 @@ class Run(msgspec.Struct, eq=False, gc=False):
         began_with = Growth.read(account.growth).steps
         return cls(account, account.growth, at, at, at, began_with, account.forecasts, account.warned)
 
-    def step(self, step: "Step", growth: bytes) -> None:
-        """Take in a report, after which usage grows by ``growth``."""
+    def take(self, last_at: dt.datetime, streak: Streak, growth: bytes) -> None:
+        """Take in reports, the last of which came at ``last_at``: usage grows by ``growth`` after them."""
         if self.growth == NO_STEPS:
             self.began_with = 1.0
-        self.last_at = step.at
+        self.last_at = last_at
         self.growth = growth
-        self.streak_amount, self.streak_steps = self.streak.after(step.used)
-
-    def take(self, steps: Sequence["Step"]) -> None:
-        """Take in reports after which usage grows as the account says."""
-        if not steps:
-            return
-        if self.growth == NO_STEPS:
-            self.began_with = 1.0
-        self.last_at = steps[-1].at
-        self.growth = self.account.growth
-        for step in steps:
-            self.streak_amount, self.streak_steps = self.streak.after(step.used)
-
-    def loops(self, steps: Sequence["Step"]) -> bool:
-        """Whether some steps made a streak as long as a loop."""
-        if not self.streak_steps < LOOP_STEPS <= self.streak_steps + len(steps) and len(steps) < LOOP_STEPS:
-            return False
-        streak = self.streak
-        for step in steps:
-            streak = streak.after(step.used)
-            if streak.steps == LOOP_STEPS:
-                return True
-        return False
+        self.streak_amount, self.streak_steps = streak
 
     @property
     def model(self) -> str | None:
