@@ -180,7 +180,7 @@ class SchedulerIndex:
 
     def has_preempting(self) -> bool:
         """Whether a task waits that may take the slot of a lower one."""
-        return bool(self.preempting) and any(map(self.may_preempt, self.queue.kinds))
+        return not self.preempting.isdisjoint(self.queue.priorities)
 
     def expected(self, moment: Moment) -> dict[str, Expectation]:
         """When each of the foremost waiting tasks is expected to start, or why that is not known."""
