@@ -28,7 +28,6 @@ from tallystick.events.decide.amounts import wait_ms
 from tallystick.events.evolve.table import TASK_EVENTS
 from tallystick.events.messages import proposals as p
 from tallystick.events.state.calendar import later
-from tallystick.events.state.inheritance import own_priority
 from tallystick.events.state.ledger import Ledger
 
 TRY_AGAIN = dt.timedelta(seconds=10)
@@ -199,11 +198,11 @@ class Allocator:
 
     def _note(self, tasks: Iterable[str]) -> None:
         """Note until when these tasks may wait."""
-        index = self._index
+        known, allowed = self._index.tasks.known, self._index.allowed
         for name in tasks:
-            task = index.tasks.get(name)
+            task = known.get(name)
             if task is not None and task.state == "queued" and not task.overdue:
-                self._overdue.set(name, later(task.queued_at, index.allowed[own_priority(task)]))
+                self._overdue.set(name, later(task.queued_at, allowed[task.own_level]))
             else:
                 self._overdue.drop(name)
             if task is None or task.state != "running":

@@ -85,7 +85,7 @@ def repaired(name: str) -> str:
 
 def _is_plain(name: str) -> bool:
     """Whether a name is of printable ASCII, as nearly all are: then nothing more is looked at."""
-    return name.isascii() and name.isprintable() and name[:1] != " " and name[-1:] != " "
+    return name.isascii() and name.isprintable() and name == name.strip()
 
 
 def character_named(letter: str) -> str:

@@ -37,7 +37,7 @@ def needs_only_a_slot(ledger: Ledger, task: str, agent_type: str, parent: str | 
     """Whether nothing but slots can be in the way of a task, as one look tells; where it does not, the checks do.
 
     So it is where nothing is paused, stopped or limited and the pool has what is needed: then no check but that of the
-    slots finds anything.
+    slots finds anything. A task that waits has no account that could be stopped.
     """
     if (
         parent is not None
@@ -47,7 +47,6 @@ def needs_only_a_slot(ledger: Ledger, task: str, agent_type: str, parent: str | 
         or ledger.response
         or ledger.day.tripped is not None
         or task in ledger.stops
-        or task in ledger.accounts
     ):
         return False
     needed, root = max_tokens(ledger.rules.config, agent_type), ledger.root

@@ -48,7 +48,7 @@ def status(
     ``unknown`` is why its start cannot be expected, ``kept_for`` the task for which what it needs is kept.
     """
     ledger, config = turn.ledger, turn.ledger.rules.config
-    runs = task.state == "running" or (not task.is_open and task.runs > 0)
+    runs = task.runs > 0 and (task.state == "running" or not task.is_open)
     reason = reason or reason_of(ledger, task)
     queued = task.state == "queued"
     if queued:

@@ -123,11 +123,11 @@ class Estimates:
     def adjustments(self, agent_type: str, product: str, model: str, settings: Settings) -> Iterator[EstimateAdjusted]:
         """What must be adjusted after a task of these labels was completed."""
         count = min(settings.over_tasks, TASKS_MAX)
-        line = 1 + Fraction(settings.over_by_percent) / 100
         for kind in kinds(agent_type, product, model):
             memory = self._kinds[kind]
             if memory.since < count:
                 continue
+            line = 1 + Fraction(settings.over_by_percent) / 100
             last = list(memory.done)[-count:]
             tokens = _over([(done.tokens, done.estimated_tokens) for done in last], line)
             elapsed = _over([(done.elapsed_ms, done.estimated_ms) for done in last], line)

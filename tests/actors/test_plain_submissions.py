@@ -1,6 +1,7 @@
 """A task that needs only a slot is seen at one look: all goes as where every check is asked, to the byte."""
 
 import datetime as dt
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -10,7 +11,7 @@ from tallystick.actors.policies.scheduling import index
 from tallystick.events import messages as c
 from tallystick.events.decide import admission
 from tallystick.events.state.ledger import Ledger
-from tests.support.core import START, fleet
+from tests.support.core import START, Core, allocate, fleet, submit, use
 from tests.support.driving import Outcome, Timed, simulated
 from tests.support.examples import examples
 from tests.support.task_sessions import session
@@ -22,7 +23,6 @@ PROFILE = settings(
     suppress_health_check=list(HealthCheck),
     print_blob=False,
 )
-NO_LIMITS = {"max_tokens_total": None, "max_cost_usd": None}
 
 
 def played(messages: list[Timed], *, quick: bool) -> tuple[Outcome, int]:
@@ -53,11 +53,44 @@ def test_any_queue_goes_as_where_every_check_is_asked(seed: int) -> None:
     assert one.state == other.state
 
 
+PLAIN: dict[str, Any] = {
+    "daily_limits": {"max_tokens_total": None, "max_cost_usd": None},
+    "token_budgets": {"backend-engineer": 100},
+    "circuit_breaker": {"trip_conditions": ["tokens_daily > 900"]},
+}
+
+
 def test_in_a_fleet_without_limits_tasks_need_only_a_slot() -> None:
-    messages: list[Timed] = [(START, fleet(daily_limits=NO_LIMITS, max_concurrent={"total": 2, "per_type": {}}))]
-    messages += [
-        (START, c.SubmitTask(id=f"s-{i}", task=f"t-{i}", agent_type="writer", product="shop")) for i in range(5)
-    ]
-    outcome, seen = played(messages, quick=True)
-    assert [reply["ok"].get("state") for reply in outcome.replies[1:]] == ["running"] * 2 + ["queued"] * 3
-    assert seen >= 2 * 5, "once where it is judged, and once where it is decided"
+    core = Core(fleet(10_000, **PLAIN))
+    assert admission.needs_only_a_slot(core.ledger, "t", "backend-engineer", None)
+    assert core.when(submit("t")).decision == "admitted"
+
+
+@pytest.mark.parametrize(
+    ("config", "commands", "rest", "code"),
+    [
+        ({}, [c.PauseAll(reason="a fire")], {}, "paused"),
+        ({"manual_override": {"pause_all_agents": True}}, [], {}, "paused"),
+        ({}, [allocate("ann", 5_000), use("ann", 901)], {}, "breaker_open"),
+        ({"products": {"shop": {"paused": True}}}, [], {}, "product_paused"),
+        ({}, [allocate("t", 10), c.Stop(agent="t", reason="a test"), c.ReleaseBudget(agent="t")], {}, "agent_stopped"),
+        ({"daily_limits": {"max_tokens_total": 120}}, [submit("other", product="site")], {}, "daily_tokens"),
+        ({"products": {"shop": {"token_budget_daily": 120}}}, [submit("other")], {}, "product_daily_tokens"),
+        ({"limits": [{"name": "l", "window": "day", "max": {"tokens": 120}}]}, [submit("o")], {}, "limit_reached"),
+        ({}, [allocate("ann", 9_900)], {}, "pool_exhausted"),
+        ({}, [allocate("lead", 10)], {"parent": "lead"}, "cannot_fit"),
+    ],
+)
+def test_a_task_in_whose_way_something_else_is_needs_more_than_a_slot(
+    config: dict[str, Any], commands: list[c.Command], rest: dict[str, Any], code: str
+) -> None:
+    core = Core(fleet(10_000, **{**PLAIN, **config}))
+    core.given(*commands)
+    answer = core.when(submit("t", **rest))
+    assert (answer.decision, answer.reason.code) == ("queued", code)
+
+
+def test_a_task_of_a_fleet_whose_parent_has_not_answered_needs_more_than_a_slot() -> None:
+    delegate = {"parent": "https://parent.example", "account": "team", "budget": {"tokens": 9}}
+    core = Core(c.LoadConfig(config={**PLAIN, "token_budgets": {"default": None}, "delegate": delegate}))
+    assert core.when(submit("t", agent_type="other")).reason.code == "paused"

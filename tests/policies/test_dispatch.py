@@ -234,7 +234,7 @@ class AnyQueue(RuleBasedStateMachine):
     def holds_the_same(self) -> None:
         assert len(self.queue) == len(self.tasks)
         assert set(self.queue.products) == {task.kind.product for task in self.tasks.values()}
-        assert self.queue.kinds == {task.kind for task in self.tasks.values()}
+        assert self.queue.priorities == {task.kind.priority for task in self.tasks.values()}
         moment = Moment(START, max(1, len(self.tasks)))
         assert {ranked.waiting.task: ranked.waiting for ranked in self.queue.ranked(moment)} == self.tasks
 

@@ -175,7 +175,7 @@ class Machine:
 
     def _dispatch(self) -> None:
         while len(self.queue):
-            if self.slots.full and self._preempting.isdisjoint(kind.priority for kind in self.queue.kinds):
+            if self.slots.full and self._preempting.isdisjoint(self.queue.priorities):
                 break
             moment = self.moment
             best = pick(self.queue, self.slots, moment, may_start)

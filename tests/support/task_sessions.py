@@ -111,7 +111,7 @@ def _else(dice: Dice, tasks: list[str]) -> c.Command:
             c.PauseAll(reason="a test"),
             c.ResumeAll(),
             c.ResumeAll(),
-            c.Stop(agent=dice.choice((f"t-{len(tasks)}", task, "lead")), reason="a test"),
+            c.Stop(agent=dice.choice((task, "lead")), reason="a test"),
             c.Resume(agent=task),
             c.OverridePriority(product="site", priority=dice.choice((None, "critical"))),
             c.AllocateBudget(agent=f"t-{len(tasks)}", budget=Budget(tokens=10)),

@@ -59,7 +59,7 @@ class SchedulerIndex:
         self.slots = Slots(Limits.of(config), ledger.tasks)
         self.fairness = Fairness(_weights(config), ledger.slot_times, self._charged)
         self.allowed = _waits(config)
-        """By priority, how long a task may wait before operators are alerted."""
+        """By level of its own priority (0 is the highest), how long a task may wait before operators are alerted."""
         self.preempting = _preempting(config)
         """The priorities of which a task may take the slot of a lower one."""
         self._priorities = priorities_of(config)
@@ -84,12 +84,9 @@ class SchedulerIndex:
 
     # --- reading ------------------------------------------------------------------------------------------------------
 
-    def priority(self, task: Task) -> Priority:
-        """The priority by which a task is ranked now: its own, or a higher one that it inherits."""
-        return effective_priority(task)
-
     def kind(self, task: Task) -> Kind:
-        return Kind(task.product, task.agent_type, self.priority(task), task.parent)
+        """What limits and ranking tell apart; the priority is its own, or a higher one that it inherits."""
+        return Kind(task.product, task.agent_type, effective_priority(task), task.parent)
 
     def waiting(self, task: Task) -> Waiting:
         """A task as the policies see it while it waits."""
@@ -183,7 +180,7 @@ class SchedulerIndex:
 
     def has_preempting(self) -> bool:
         """Whether a task waits that may take the slot of a lower one."""
-        return bool(self.preempting) and any(map(self.may_preempt, self.queue.kinds))
+        return not self.preempting.isdisjoint(self.queue.priorities)
 
     def expected(self, moment: Moment) -> dict[str, Expectation]:
         """When each of the foremost waiting tasks is expected to start, or why that is not known."""
@@ -314,5 +311,5 @@ def _preempting(config: Config) -> frozenset[Priority]:
     return frozenset(priority for priority in PRIORITIES if config.priority_levels.of(priority).preempt_lower)
 
 
-def _waits(config: Config) -> dict[Priority, dt.timedelta]:
-    return {priority: max_wait(config, priority) for priority in PRIORITIES}
+def _waits(config: Config) -> tuple[dt.timedelta, ...]:
+    return tuple(max_wait(config, priority) for priority in PRIORITIES)

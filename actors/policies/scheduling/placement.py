@@ -34,7 +34,7 @@ def _judged(index: SchedulerIndex, wanted: c.SubmitTask, waiting: Waiting, now: 
     command = p.PlaceTask(submitted=wanted, aged=index.queue.ranking.is_aged_at_once(waiting.kind.priority))
     if not index.may_start(waiting):
         command.unknown = "held_up"
-    elif _is_room(index.slots.left(waiting.kind)):
+    elif not index.slots.full and _is_room(index.slots.left(waiting.kind)):
         command.behind, command.kept_for = _who_goes_first(index, waiting, now)
         if command.behind is not None or command.kept_for is not None:
             command.unknown = "behind_others"

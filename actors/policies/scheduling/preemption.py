@@ -41,7 +41,7 @@ def preempt(
 ) -> Preemption | None:
     """The preemption to make now, or None. Asked when `pick` finds no task that can start."""
     preempting = {priority for priority in LEVEL if config.priority_levels.of(priority).preempt_lower}
-    if not any(kind.priority in preempting for kind in queue.kinds):
+    if preempting.isdisjoint(queue.priorities):
         return None
     victims = _victims(running, moment.now, _cooldown(config))
     if not victims:

@@ -15,6 +15,7 @@ from sortedcontainers import SortedList
 
 from tallystick.actors.policies.scheduling.ranking import Moment, Order, Ranking, is_aged
 from tallystick.actors.policies.scheduling.tasks import Kind, Waiting
+from tallystick.config.kinds import Priority
 from tallystick.events.state.slot_time import micros
 
 _Entry = tuple[int, int, Waiting]
@@ -41,6 +42,8 @@ class Queue:
         self._tasks: dict[str, _Entry] = {}
         self._groups: dict[_Group, SortedList[_Entry]] = {}
         self._products: Counter[str] = Counter()
+        self._priorities: Counter[Priority] = Counter()
+        """Of each, how many groups there are."""
 
     def __len__(self) -> int:
         return len(self._tasks)
@@ -65,19 +68,20 @@ class Queue:
         return self._products.keys()
 
     @property
-    def kinds(self) -> set[Kind]:
-        """The kinds that have tasks here."""
-        return {kind for kind, _ in self._groups}
+    def priorities(self) -> KeysView[Priority]:
+        """The priorities that have tasks here."""
+        return self._priorities.keys()
 
     def add(self, waiting: Waiting) -> None:
         """Let a task wait. Its name must not wait already."""
         assert waiting.task not in self._tasks, f"{waiting.task} waits already"
         entry = (micros(waiting.queued_at), waiting.number, waiting)
         self._tasks[waiting.task] = entry
-        self._products[waiting.kind.product] += 1
-        group = self._groups.get((waiting.kind, waiting.blocked))
+        name = (waiting.kind, waiting.blocked)
+        group = self._groups.get(name)
         if group is None:
-            group = self._groups[waiting.kind, waiting.blocked] = SortedList()
+            group = self._groups[name] = SortedList()
+            self._count(waiting.kind, 1)
         group.add(entry)
 
     def remove(self, task: str) -> Waiting:
@@ -93,11 +97,17 @@ class Queue:
         group.remove(entry)
         if not group:
             del self._groups[name]
-        product = waiting.kind.product
-        self._products[product] -= 1
-        if not self._products[product]:
-            del self._products[product]
+            self._count(waiting.kind, -1)
         return waiting
+
+    def _count(self, kind: Kind, more: int) -> None:
+        """There are so many more groups of a kind."""
+        self._products[kind.product] += more
+        self._priorities[kind.priority] += more
+        if not self._products[kind.product]:
+            del self._products[kind.product]
+        if not self._priorities[kind.priority]:
+            del self._priorities[kind.priority]
 
     def replace(self, waiting: Waiting) -> None:
         """Put a task in the place of the one of the same name: its priority changed, or how many it blocks."""
@@ -116,7 +126,7 @@ class Queue:
     def heads(self, moment: Moment) -> Iterator[Ranked]:
         """The first of each group, best first. The next to start is among them."""
         order = self.ranking.ordering(moment)
-        firsts = [group[0] for group in self._groups.values()]
+        firsts = map(next, map(iter, self._groups.values()))
         heads = [(order(queued, waiting), waiting) for queued, _, waiting in firsts]
         heapq.heapify(heads)
         while heads:

@@ -110,17 +110,17 @@ class Ranking:
         highest score first. 3. The others, likewise. Ties: who was queued earlier, then who was submitted earlier.
         """
         now, open_tasks, above = micros(moment.now), moment.open_tasks, moment.above
-        levels, blocking = self._units, self._blocking_units
+        levels, blocking, highest = self._units, self._blocking_units, PRIORITIES[0]
 
         def order(queued: int, waiting: Waiting) -> Order:
-            product, _, priority, _ = waiting.kind
-            units, per_micro, aged_after = levels[priority]
+            kind = waiting.kind
+            units, per_micro, aged_after = levels[kind.priority]
             # A clock that was set back makes no task younger than new.
             waited = now - queued if now > queued else 0
             if aged_after is not None and waited >= aged_after:
                 return (_AGED, 0, queued, waiting.number)
             score = open_tasks * (units + per_micro * waited) + blocking * waiting.blocked
-            behind = product in above and priority != PRIORITIES[0]
+            behind = kind.product in above and kind.priority != highest
             return (_BEHIND if behind else _BEFORE, -score, queued, waiting.number)
 
         return order
