@@ -174,11 +174,10 @@ class RemoteShard:
         self._name = shard_name(number)
         self._handle: ActorHandle[Any] | None = None
 
-    async def begin(self, session: str) -> None:
+    async def begin(self, session: str, *, waits: bool) -> None:
         self._handle = await self._in_ray(asyncio.to_thread(ray.get_actor, self._name, NAMESPACE))
-        # While the shard is being started anew, Ray keeps the question, and asks as soon as it is there. Where it would
-        # raise, it does so only after two seconds, in which the shard may have come.
-        await self._in_ray(self._handle.begin.options(max_task_retries=-1).remote(session))
+        # That a shard is away, Ray says after two seconds. Where it may ask again, it asks once the shard is there.
+        await self._in_ray(self._handle.begin.options(max_task_retries=-1 if waits else 0).remote(session))
 
     async def take(self, session: str, data: bytes) -> bool:
         assert self._handle is not None, "a session begins first"

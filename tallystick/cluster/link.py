@@ -28,7 +28,9 @@ log = structlog.get_logger("tallystick.front")
 class ShardCalls(Protocol):
     """A shard somewhere in the cluster; see `Shard`. Each raises `ShardGone` where it does not answer."""
 
-    async def begin(self, session: str) -> None: ...
+    async def begin(self, session: str, *, waits: bool) -> None:
+        """Begin a session; where the shard is being started and ``waits``, as soon as it is there."""
+
     async def take(self, session: str, data: bytes) -> bool: ...
     async def give(self, session: str) -> bytes | None: ...
     async def restart(self) -> None:
@@ -192,7 +194,8 @@ class Link:
             TimeoutError: the same, and it is not known why.
         """
         self._session = secrets.token_hex(8)
-        await self._in_time(self._shard.begin(self._session))
+        # One that has answered, and does not now, is not waited for: whether it has gone must be known (`_note_stuck`).
+        await self._in_time(self._shard.begin(self._session, waits=not self._has_answered))
         self._has_answered, self._stuck = True, 0
         asking, hearing = self._loop.create_task(self._ask_on()), self._loop.create_task(self._hear_on())
         try:

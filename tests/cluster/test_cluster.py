@@ -115,11 +115,12 @@ async def refused_zombie(nodes: Nodes, load: Load, sending: asyncio.Task[None]) 
     """
     zombie = await asyncio.to_thread(nodes.shard_away_from_head)
     name = next(name for name in load.used if shard_of(name, SHARDS) == int(zombie.name.partition("-")[2]))
+    processes = await asyncio.to_thread(nodes.processes_of, zombie.node)
     path, epoch = next(iter(places_of(nodes.url_of(name)))), nodes.epoch_of(name)
     with socket.socket(socket.AF_UNIX) as asking, asking.makefile("rb") as answers:
         asking.connect(str(path))
         asking.settimeout(ZOMBIE_SECONDS)
-        nodes.stop(zombie.node, zombie.pid)
+        nodes.stop(processes)
         asking.sendall(FROM_ZOMBIE)
         await settled(load, sending, time.monotonic())
         assert nodes.epoch_of(name) > epoch

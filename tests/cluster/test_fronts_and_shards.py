@@ -106,6 +106,23 @@ def test_what_a_lost_shard_may_have_done_is_done_once(url: str, cut: str) -> Non
     play(url, story)
 
 
+def test_a_shard_that_has_gone_is_waited_for_and_one_that_has_answered_is_not(url: str) -> None:
+    create(url, "waited", "--without-key")
+
+    async def story(cluster: LocalCluster) -> None:
+        path, calls = f"{beneath('waited')}/messages", cluster.calls[0]
+        await cluster.ask("POST", path, OPEN)
+        assert calls.waited == [True]
+        calls.shard._sessions.clear()
+        await cluster.ask("POST", path, {**REPORT, "id": "forgotten"})
+        assert calls.waited == [True, False]
+        calls.cut_before = 1
+        await cluster.ask("POST", path, {**REPORT, "id": "gone"})
+        assert calls.waited == [True, False, True]
+
+    play(url, story, count=1)
+
+
 def test_an_idle_fleet_is_closed_and_opened_when_it_is_asked(url: str) -> None:
     create(url, "idle", "--without-key")
 

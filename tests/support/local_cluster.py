@@ -23,8 +23,11 @@ class Calls:
     def __init__(self, shard: Shard) -> None:
         self.shard = shard
         self.cut_before = self.cut_after = 0
+        self.waited: list[bool] = []
+        """Of each session, whether the shard was waited for."""
 
-    async def begin(self, session: str) -> None:
+    async def begin(self, session: str, *, waits: bool) -> None:
+        self.waited.append(waits)
         self.shard.begin(session)
 
     async def take(self, session: str, data: bytes) -> bool:

@@ -95,12 +95,16 @@ class Nodes:
         self.nodes.remove(node)
         self.ray.remove_node(node, allow_graceful=False)
 
-    def stop(self, node_id: str, worker: int) -> None:
-        """Let a node stand still: what it is connected to notices that it does not answer."""
+    def processes_of(self, node_id: str) -> list[int]:
+        """What runs on a node: Ray's process, and those of the shards and the front that are there."""
         node = next(node for node in self.nodes if node.node_id == node_id)
-        raylet = node.all_processes["raylet"][0].process.pid
-        self._stopped += [raylet, worker]
-        for pid in (raylet, worker):
+        ours = [place.pid for place in self.places().values() if place.node == node_id]
+        return [node.all_processes["raylet"][0].process.pid, *ours]
+
+    def stop(self, processes: list[int]) -> None:
+        """Let a node stand still: what it is connected to notices that it does not answer."""
+        self._stopped += processes
+        for pid in processes:
             os.kill(pid, signal.SIGSTOP)
 
     def create_fleets(self, count: int) -> list[str]:
