@@ -269,7 +269,7 @@ def _is_within_limits(turn: Turn, account: Account, command: c.Reserve, priced: 
         if state.closed and state.closed_until(value, micros(turn.now)) is not None:
             return False
         used, held = counter.used, counter.held
-        for place, (m, line) in enumerate(rule.bounds):
+        for place, m, line in rule.bounds:
             if used[place] + held[place] + asked[m] >= line:
                 return False
     return True

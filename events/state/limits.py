@@ -258,7 +258,7 @@ class Limits:
             return
         for place in places:
             found = self.at(place)
-            if found is not None:
+            if found is not None and not any(found[1].held):
                 self.forget_unused(found[0], place[2], now)
 
     def forget_over(self, state: LimitState, now: int) -> None:
