@@ -226,17 +226,21 @@ def hold_in_limits(ledger: Ledger, hold: Hold, sign: int) -> None:
     if hold.limited is None:
         return
     limits, units = ledger.limits, held_units(hold)
-    for place in hold.limited.places:
-        state = limits.states.get(place[0])
-        if state is None or state.born != place[1]:
+    states, is_back = limits.states, limits.freed is not None and sign < 0
+    for name, born, value in hold.limited.places:
+        state = states.get(name)
+        if state is None or state.born != born:
             continue
-        if state.rule.counts(units):
-            counter = state.counters.get(place[2]) or limits.counter(state, place[2])
-            held = counter.held
-            for i, m in enumerate(state.rule.measures):
-                held[i] += sign * units[m]
-            if limits.freed is not None and sign < 0:
-                limits.note_freed(place[0], place[2])
+        counter = state.counters.get(value)
+        if counter is None:
+            if not state.rule.counts(units):
+                continue
+            counter = limits.counter(state, value)
+        held = counter.held
+        for place, m, _ in state.rule.bounds:
+            held[place] += sign * units[m]
+        if is_back and state.rule.counts(units):
+            limits.note_freed(name, value)
 
 
 _UNLIMITED = Limited(places=(), model=None, is_request=False, split=False, requests=0, input=0, output=0)
