@@ -53,7 +53,7 @@ def limited_session(seed: int) -> list[Step]:
     steps.append((_opened(dice, "cyd", None), 1.0))
     if dice.randrange(2):
         # What a run may still use is committed in the limits that it counts in.
-        steps.append((submit("T", estimated_tokens=dice.choice((20, 300)), model=dice.choice(MODELS)), 1.0))
+        steps.append((submit("T", estimated_tokens=20, model=dice.choice(MODELS)), 1.0))
     return [*steps, *use(dice, _otherwise)]
 
 
@@ -81,6 +81,7 @@ def _limits(dice: Dice) -> list[dict[str, Any]]:
 def _configured(dice: Dice) -> c.Command:
     config: dict[str, Any] = {
         "limits": _limits(dice),
+        "token_budgets": {"backend-engineer": dice.choice((50, 300))},
         "limits_counters_max": dice.choice((2, 5, 100_000, 100_000)),
         "products": {"shop": {"token_budget_daily": dice.choice((None, 2_000))}},
     }
@@ -120,7 +121,7 @@ def _otherwise(dice: Dice, held: list[str]) -> c.Command:
             c.LoadConfig(config={"limits": _limits(dice)}),
             c.LoadConfig(config={"products": {"site": {"paused": not dice.randrange(3)}}}),
             p.LoadPrices(prices=PRICES),
-            submit(f"T{dice.randrange(9)}", estimated_tokens=50),
+            submit(f"T{dice.randrange(9)}", estimated_tokens=20),
             c.AllocateBudget(agent=agent, budget=Budget(tokens=500)),
             c.CancelHold(hold=dice.choice(held) if held else "none"),
         )
