@@ -24,7 +24,7 @@ from tallystick.events.decide.first_estimate import first_estimate
 from tallystick.events.decide.fleet_response import respond
 from tallystick.events.decide.last_call import USED, kept_free
 from tallystick.events.decide.levels import enforced, relevel_above_all, relevel_under
-from tallystick.events.decide.limit_readings import has_limits, near
+from tallystick.events.decide.limit_readings import has_limits, matches_held, near
 from tallystick.events.decide.limits import over_limit, record_lines
 from tallystick.events.decide.obstacles import refused_to_run
 from tallystick.events.decide.occurred import misdated, of_time
@@ -113,20 +113,20 @@ def reserve(turn: Turn, command: c.Reserve) -> Held | Refusal:
             **(_counted(command, priced) if has_limits(ledger, account) else {}),
         )
     )
-    _follow(turn, account)
-    answer = held_reply(ledger.holds[turn.id])
+    hold = ledger.holds[turn.id]
+    _follow(turn, hold)
+    answer = held_reply(hold)
     answer.unpriced, answer.base_tier, answer.estimated_by = priced.unpriced, priced.base_tier, estimated_by
     answer.waited_since = None if turn.waited is None else stamp(turn.waited.since)
     return answer
 
 
-def _follow(turn: Turn, account: Account) -> None:
+def _follow(turn: Turn, hold: Hold) -> None:
     """What a hold that was placed brings with it: actions, alerts of limits and levels."""
-    touched = turn.ledger.limits.touched
     respond(turn)
-    if has_limits(turn.ledger, account):
-        record_lines(turn, near(turn.ledger, touched))
-        relevel_under(turn, account)
+    if has_limits(turn.ledger, hold.account):
+        record_lines(turn, near(turn.ledger, matches_held(turn.ledger, hold)))
+        relevel_under(turn, hold.account)
 
 
 def _wait_over(behind: str) -> Refusal:

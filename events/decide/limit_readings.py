@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from tallystick.config.price import Tokens
 from tallystick.events.decide.pricing import quoted
-from tallystick.events.state.accounts import Account
+from tallystick.events.state.accounts import Account, Hold
 from tallystick.events.state.counters import Counter
 from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.limit_rules import CONCURRENT, COST, FLEET, INPUT, OUTPUT, TOKENS, LimitRule, Subject
@@ -75,6 +75,16 @@ def _with_counters(ledger: Ledger, counted: Iterable[tuple[LimitRule, str]], at:
             state = LimitState(rule, 0, 0)
         value = limits.key(state, said, ledger.rules.counters_max, now)
         found.append(Match(state, value, state.counters.get(value)))
+    return found
+
+
+def matches_held(ledger: Ledger, hold: Hold) -> list[Match]:
+    """The limits that a hold counts in since it was placed."""
+    states, found = ledger.limits.states, []
+    for name, born, value in () if hold.limited is None else hold.limited.places:
+        state = states.get(name)
+        if state is not None and state.born == born:
+            found.append(Match(state, value, state.counters.get(value)))
     return found
 
 

@@ -21,6 +21,7 @@ from tallystick.events.decide.limit_readings import (
     Reading,
     cost_of,
     has_limits,
+    matches_held,
     matches_of,
     matches_today,
     reading,
@@ -77,11 +78,7 @@ def over_limit(turn: Turn, account: Account, command: c.Reserve, priced: pricing
 
 def over_limit_more(turn: Turn, hold: Hold, more: Triple) -> Refusal | None:
     """Why a hold may not be larger, or None: the first limit that it counts in and that refuses it."""
-    limits, found = turn.ledger.limits, matches_today(turn.ledger, hold.account.budget_product)
-    for place in () if hold.limited is None else hold.limited.places:
-        state = limits.states.get(place[0])
-        if state is not None and state.born == place[1]:
-            found.append(Match(state, place[2], state.counters.get(place[2])))
+    found = matches_today(turn.ledger, hold.account.budget_product) + matches_held(turn.ledger, hold)
     tokens, time_ms, cost = money(more)
     sent = 0 if hold.limited is not None and hold.limited.split else tokens
     return next(refusals(turn, hold.account, found, (tokens, time_ms, cost, sent, tokens, 0, 0)), None)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tallystick.config.amounts import Amounts
+from tallystick.config.limits import MEASURES
 from tallystick.config.spelling import misspelled
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
@@ -30,11 +31,13 @@ from tallystick.events.messages.replies import Enforcement, Held, Reply, shown
 from tallystick.events.state.accounts import Account
 from tallystick.events.state.calendar import later
 from tallystick.events.state.ledger import Ledger
+from tallystick.events.state.limit_rules import OTHER
 from tallystick.events.state.limit_subjects import limits_of, own_value
 from tallystick.events.state.limits import Match
 from tallystick.events.state.money import ZERO, Money
 from tallystick.events.state.slot_time import micros
 
+_NOTHING = [0] * len(MEASURES)
 _MILLISECOND = dt.timedelta(milliseconds=1)
 
 
@@ -261,15 +264,22 @@ def _is_within_limits(turn: Turn, account: Account, command: c.Reserve, priced: 
     they are never too small.
     """
     ledger, asked = turn.ledger, asked_by(command, priced)
+    limits, new = ledger.limits, 0
     for rule, said in limits_of(ledger, account, command.model, hold=True):
-        state, value = ledger.limits.states[rule.name], said or own_value(rule, account, None)
-        counter = state.counters.get(value)
-        if counter is None or counter.committed or counter.models is not None:
-            return False
+        state, value = limits.states[rule.name], said or own_value(rule, account, None)
         if state.closed and state.closed_until(value, micros(turn.now)) is not None:
             return False
-        used, held = counter.used, counter.held
-        for place, (m, line) in enumerate(rule.bounds):
+        counter = state.counters.get(value)
+        if counter is None:
+            new += 1
+            if OTHER in state.counters or limits.count + new > ledger.rules.counters_max:
+                return False
+            used = held = _NOTHING
+        elif counter.committed or counter.models is not None:
+            return False
+        else:
+            used, held = counter.used, counter.held
+        for place, m, line in rule.bounds:
             if used[place] + held[place] + asked[m] >= line:
                 return False
     return True

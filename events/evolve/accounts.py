@@ -9,7 +9,7 @@ from functools import lru_cache
 from tallystick.config.amounts import DIMENSIONS, Triple
 from tallystick.events import catalog as e
 from tallystick.events.evolve.transfers import delegate, fill_reserve, grant, pay_cover
-from tallystick.events.state.accounts import Account, Balances
+from tallystick.events.state.accounts import Account, Balances, shared
 from tallystick.events.state.agent_leases import hear
 from tallystick.events.state.estimates import is_good
 from tallystick.events.state.ledger import Ledger
@@ -42,7 +42,7 @@ def open_account(balances: Balances, event: e.BudgetAllocated) -> None:
         account.overdraft_max = event.overdraft_max.triple
     account.limits, account.auto, account.handed_over = event.limits, event.auto, event.delegated
     if event.labels is not None:
-        account.labels = event.labels
+        account.labels = shared(event.labels)
         account.link(parent)
     if event.for_task:
         account.run = account.id

@@ -9,7 +9,7 @@ from tallystick.events import catalog as e
 from tallystick.events.catalog.usage import tokens_of
 from tallystick.events.evolve.account_limits import keep_open, name_models
 from tallystick.events.evolve.limit_runs import follow_run, run_in_limits
-from tallystick.events.state.accounts import Account, Hold
+from tallystick.events.state.accounts import Account, EndedHold, Hold
 from tallystick.events.state.counters import NEAR, OPENS, Counter
 from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.limit_rules import INPUT, OTHER, REQUESTS, TOKENS
@@ -18,7 +18,7 @@ from tallystick.events.state.limit_subjects import (
     caps_of_late,
     held_units,
     limits_of,
-    limits_of_report,
+    limits_of_late,
     of_hold,
     own_value,
     requests_of,
@@ -76,48 +76,73 @@ def begin_windows(ledger: Ledger, event: e.LimitWindowsBegan) -> None:
 def report(ledger: Ledger, account: Account | None, event: e.UsageReported) -> None:
     """Usage is counted in every limit that matches it."""
     ended = None if event.hold is None else ledger.ended_holds.get(event.hold)
-    if ended is None:
-        is_request = event.model is not None or event.operation is not None
-        units = used_units(event, requests_of(event.requests, is_request))
-        model, labels = event.model, event.labels
+    if ended is not None:
+        model, labels, units = _settled_late(ledger, ended, event)
     else:
-        # It counts for what its hold was for, as if that stood.
-        model, labels = of_hold(ended, event)
-        limited = ended.limited or _UNLIMITED
-        requests = _requests_settled(limited, model, event)
-        units = used_units(event, requests)
-        if ended.limited is not None and event.hold is not None:
-            limited = _settled(limited, Part(event.position, 0, 0, requests, labels))
-            ledger.ended_holds[event.hold] = replace(ended, limited=limited)
+        is_request = event.model is not None or event.operation is not None
+        model, labels, units = event.model, event.labels, used_units(event, requests_of(event.requests, is_request))
     now = micros(event.at)
-    limits, most = ledger.limits, ledger.rules.counters_max
-    states = limits.states
+    limits = ledger.limits
+    states, began = limits.states, limits.began
     limits.touched = touched = []
-    for rule, said in limits_of_report(ledger, account, event, model, labels):
+    if account is not None:
+        caps, counted = account.caps, limits_of(ledger, account, model, labels)
+    else:
+        caps, counted = caps_of_late(ledger, event), limits_of_late(ledger, event, model, labels)
+    is_odd = bool(caps) or event.occurred_at is not None
+    for rule, said in counted:
         state = states[rule.name]
         value = said or own_value(rule, account, labels)  # type: ignore[arg-type]  # without one all of them are said
         counter = state.counters.get(value)
-        if counter is None:
-            value = limits.key(state, value, most, now)
-            counter = state.counters.get(value)
-        if event.occurred_at is None:
-            match = _use(limits, state, value, counter, units, now)
+        if counter is None or is_odd or state.closed or (state.over and state.over[0][0] <= now):
+            match = _count(ledger, state, value, units, event)
+        elif heard := counter.count(rule, units, began.get(rule.kind, 0), now):
+            # As `_use` has it, without a call: nearly all that is reported is counted here.
+            match = _heard(limits, state, value, counter, heard)
         else:
-            match = use_earlier(limits, state, value, units, event)
+            continue
         if match is not None:
             touched.append(match)
-        elif state.closed or (rule.owner is not None and ledger.accounts[rule.owner].carves_nothing):
-            touched.append(Match(state, value, state.counters.get(value)))
-    keep_open(ledger, caps_of_late(ledger, event) if account is None else account.caps, now)
-    if account is not None:
+    if caps:
+        keep_open(ledger, caps, now)
+    if account is not None and account.run is not None:
         follow_run(ledger, account)
+
+
+def _count(ledger: Ledger, state: LimitState, value: str, units: Units, event: e.UsageReported) -> Match | None:
+    """What is reported is counted, in a counter that may not be there yet; what may have something to say to it."""
+    limits, now = ledger.limits, micros(event.at)
+    value = limits.key(state, value, ledger.rules.counters_max, now)
+    match = _use(limits, state, value, units, now, event)
+    return Match(state, value, state.counters.get(value)) if match is None and _speaks(ledger, state) else match
+
+
+def _speaks(ledger: Ledger, state: LimitState) -> bool:
+    """Whether a limit may have something to say although all lines are far: it grants nothing for a time, or the level
+    of an account follows from it.
+    """
+    owner = state.rule.owner
+    return bool(state.closed) or (owner is not None and ledger.accounts[owner].carves_nothing)
+
+
+def _settled_late(
+    ledger: Ledger, ended: EndedHold, event: e.UsageReported
+) -> tuple[str | None, dict[str, str] | None, Units]:
+    """What a hold that has ended was used for, and how much: it counts as if that stood."""
+    model, labels = of_hold(ended, event)
+    limited = ended.limited or _UNLIMITED
+    requests = _requests_settled(limited, model, event)
+    if ended.limited is not None and event.hold is not None:
+        limited = _settled(limited, Part(event.position, 0, 0, requests, labels))
+        ledger.ended_holds[event.hold] = replace(ended, limited=limited)
+    return model, labels, used_units(event, requests)
 
 
 def use_earlier(
     limits: Limits, state: LimitState, value: str, units: Sequence[int], event: "e.UsageReported | e.HoldSettled"
 ) -> Match | None:
     """Something was used before now, and counted in the window in which it was used, if that is not over. As with
-    `use`: what may have something to say to it.
+    `_use`: what may have something to say to it.
     """
     rule, at, now = state.rule, micros(event.used_at), micros(event.at)
     counted = [units[m] if at >= state.since.get(m, now) else 0 for m in range(len(units))]
@@ -131,31 +156,34 @@ def use_earlier(
     return None if limits.is_far(rule, value, found) else Match(state, value, found)
 
 
-def use(limits: Limits, state: LimitState, value: str, units: Sequence[int], now: int) -> Match | None:
-    """Something is used, and counted; what may have something to say to it, None where all lines are far."""
-    return _use(limits, state, value, state.counters.get(value), units, now)
-
-
 def _use(
-    limits: Limits, state: LimitState, value: str, counter: Counter | None, units: Sequence[int], now: int
+    limits: Limits,
+    state: LimitState,
+    value: str,
+    units: Sequence[int],
+    now: int,
+    event: "e.UsageReported | e.HoldSettled | None" = None,
 ) -> Match | None:
-    rule, began = state.rule, 0
-    if rule.length_us or counter is None:
+    """Something is used, and counted; what may have something to say to it, None where all lines are far. ``event``
+    says when it was used, where that was not now.
+    """
+    if event is not None and event.occurred_at is not None:
+        return use_earlier(limits, state, value, units, event)
+    rule, counter = state.rule, state.counters.get(value)
+    if counter is None or (state.over and state.over[0][0] <= now):
         if not rule.counts(units):
             return None if limits.is_far(rule, value, counter) else Match(state, value, counter)
-        if state.over and state.over[0][0] <= now:
-            limits.forget_over(state, now)
-            counter = state.counters.get(value)
-        if counter is None:
-            counter = limits.counter(state, value)
-    if not rule.length_us:
-        began = limits.began.get(rule.kind, 0)
-    said = counter.count(rule, units, began, now)
-    if not said and not counter.committed and counter.models is None and value != OTHER:
-        return None
+        limits.forget_over(state, now)
+        counter = limits.counter(state, value)
+    said = counter.count(rule, units, limits.began.get(rule.kind, 0), now)
+    return _heard(limits, state, value, counter, said) if said or value == OTHER else None
+
+
+def _heard(limits: Limits, state: LimitState, value: str, counter: Counter, said: int) -> Match | None:
+    """What counting has said (see `Counter.count`): a window that begins will be over."""
     if said & OPENS:
         limits.opened(state, value, counter)
-    if said & NEAR or counter.committed or counter.models is not None or (value == OTHER and not limits.full):
+    if said & NEAR or (value == OTHER and not limits.full):
         return Match(state, value, counter)
     return None
 
@@ -172,13 +200,14 @@ def place_hold(ledger: Ledger, hold: Hold, event: e.HoldPlaced) -> None:
     sent = event.input_tokens or 0
     output = max(0, hold.amount[TOKENS] - sent) if split else 0
     places: list[Place] = []
-    limits.touched = touched = []
+    units, states = (0, 0, 0, sent, 0, requests, 0), limits.states
     for rule, said in limits_of(ledger, account, event.model, event.labels, hold=True):
-        state = limits.states[rule.name]
-        value = limits.key(state, said or own_value(rule, account, event.labels), ledger.rules.counters_max, now)
+        state = states[rule.name]
+        value = said or own_value(rule, account, event.labels)
+        if value not in state.counters:
+            value = limits.key(state, value, ledger.rules.counters_max, now)
         places.append((rule.name, state.born, value))
-        use(limits, state, value, (0, 0, 0, sent, 0, requests, 0), now)
-        touched.append(Match(state, value, state.counters.get(value)))
+        _use(limits, state, value, units, now)
     keep_open(ledger, account.caps, now)
     hold.limited = Limited(tuple(places), event.model, is_request, split, requests, sent, output)
     hold_in_limits(ledger, hold, 1)
@@ -197,16 +226,21 @@ def hold_in_limits(ledger: Ledger, hold: Hold, sign: int) -> None:
     if hold.limited is None:
         return
     limits, units = ledger.limits, held_units(hold)
-    for place in hold.limited.places:
-        state = limits.states.get(place[0])
-        if state is None or state.born != place[1]:
+    states, is_back = limits.states, limits.freed is not None and sign < 0
+    for name, born, value in hold.limited.places:
+        state = states.get(name)
+        if state is None or state.born != born:
             continue
-        if any(units[m] for m in state.rule.measures):
-            counter = limits.counter(state, place[2])
-            for i, m in enumerate(state.rule.measures):
-                counter.held[i] += sign * units[m]
-            if sign < 0:
-                limits.note_freed(place[0], place[2])
+        counter = state.counters.get(value)
+        if counter is None:
+            if not state.rule.counts(units):
+                continue
+            counter = limits.counter(state, value)
+        held = counter.held
+        for place, m, _ in state.rule.bounds:
+            held[place] += sign * units[m]
+        if is_back and state.rule.counts(units):
+            limits.note_freed(name, value)
 
 
 _UNLIMITED = Limited(places=(), model=None, is_request=False, split=False, requests=0, input=0, output=0)
@@ -221,33 +255,33 @@ def settle(ledger: Ledger, hold: Hold, event: e.HoldSettled) -> None:
     model, labels = of_hold(hold, event)
     requests = _requests_settled(limited, model, event)
     units = used_units(event, requests)
-    placed, at = set(limited.places), micros(hold.placed_at)
+    beyond = _beyond(units, limited)
     matched: set[Place] = set()
     limits.touched = touched = []
     for rule, said in limits_of(ledger, account, model, labels):
         state = limits.states[rule.name]
-        value = limits.key(state, said or own_value(rule, account, labels), ledger.rules.counters_max, now)
+        value = said or own_value(rule, account, labels)
+        if value not in state.counters:
+            value = limits.key(state, value, ledger.rules.counters_max, now)
         place = (rule.name, state.born, value)
         matched.add(place)
-        counted = (limited.input, limited.requests) if place in placed else (0, 0)
-        if event.occurred_at is None:
-            match = use(limits, state, value, _beyond(units, counted), now)
-        else:
-            match = use_earlier(limits, state, value, _beyond(units, counted), event)
+        counted = beyond if place in limited.places else units
+        match = _use(limits, state, value, counted, now, event)
+        if match is None and (event.partial or _speaks(ledger, state)):
+            # What is left of a part is held again after this.
+            match = Match(state, value, state.counters.get(value))
         if match is not None:
             touched.append(match)
-        elif event.partial or state.closed or (rule.owner is not None and ledger.accounts[rule.owner].carves_nothing):
-            # What is left of a part is held again after this.
-            touched.append(Match(state, value, state.counters.get(value)))
     keep_open(ledger, account.caps, now)
     granted = (min(limited.input, units[INPUT]), min(limited.requests, requests))
     rest = (0, 0) if event.partial else (limited.input - granted[0], limited.requests - granted[1])
     for place in limited.places:
         # Where it does not count after all, what is settled did not either.
         back = rest if place in matched else (rest[0] + granted[0], rest[1] + granted[1])
-        _take_back(ledger, place, back, at, now)
+        if any(back):
+            _take_back(ledger, place, back, micros(hold.placed_at), now)
     if hold.limited is not None:
-        output = min(max(0, limited.output - tokens_of(event).output), hold.amount[TOKENS])
+        output = limited.output and min(max(0, limited.output - tokens_of(event).output), hold.amount[TOKENS])
         part = Part(event.position, *granted, requests, labels)
         hold.limited = replace(_settled(limited, part), output=output)
     limits.forget(limited.places, now)
@@ -280,9 +314,10 @@ def settle_in_the_past(ledger: Ledger, hold: Hold, event: e.HoldSettled) -> None
     follow_run(ledger, hold.account)
 
 
-def _beyond(units: Units, counted: tuple[int, int]) -> Units:
+def _beyond(units: Units, limited: Limited) -> Units:
+    """What was used beyond what a hold has counted as used already."""
     tokens, time_ms, cost, sent, got, requests, still = units
-    return (tokens, time_ms, cost, max(0, sent - counted[0]), got, max(0, requests - counted[1]), still)
+    return (tokens, time_ms, cost, max(0, sent - limited.input), got, max(0, requests - limited.requests), still)
 
 
 def give_back(ledger: Ledger, hold: Hold, now: int) -> None:

@@ -23,7 +23,7 @@ from tallystick.events.evolve.day import hold_for
 from tallystick.events.evolve.limits import recount
 from tallystick.events.evolve.tasks import relevel
 from tallystick.events.log.task_snapshot import PackedTasks, kept, pack, unpack
-from tallystick.events.state.accounts import ROOT, Account, Hold
+from tallystick.events.state.accounts import ROOT, Account, Hold, shared
 from tallystick.events.state.bills import Bill
 from tallystick.events.state.charged import Charged
 from tallystick.events.state.day import Day
@@ -264,6 +264,8 @@ def is_foreign(snapshot: bytes) -> bool:
 def _open(ledger: Ledger, account: Account) -> None:
     """Give an account its place; each was opened after those above it."""
     parent = ledger.root if account.parent_id == ROOT else ledger.accounts[account.parent_id or ""]
+    if account.labels is not None:
+        account.labels = shared(account.labels)
     account.link(parent)
     if account.growth == NO_STEPS:
         account.growth = NO_STEPS  # accounts without a report share one text

@@ -12,6 +12,7 @@ the money is charged to the nearest ancestor that limits the dimension (`Account
 """
 
 import datetime as dt
+import sys
 from copy import copy
 from decimal import Decimal
 from typing import Any
@@ -254,7 +255,7 @@ class Account(msgspec.Struct, array_like=True, eq=False):
         self.leased = self if self.lease_ms else None if parent is None else parent.leased
         self.caps = () if parent is None else parent.caps
         above, workflow = (None, None) if parent is None else (parent.all_labels, parent.budget_workflow)
-        self.all_labels = above if not self.labels else {**(above or {}), **self.labels}
+        self.all_labels = above if not self.labels else {**above, **self.labels} if above else self.labels
         self.budget_workflow = self.workflow or workflow
 
     def twin(self, parent: "Account | None") -> "Account":
@@ -363,6 +364,11 @@ class Account(msgspec.Struct, array_like=True, eq=False):
             if ratio > most:  # noqa: PLR1730 - a call of max() costs more than all the rest of this loop
                 most = ratio
         return most
+
+
+def shared(labels: dict[str, str]) -> dict[str, str]:
+    """The same labels. Every record brings texts of its own; accounts that are labelled alike share one."""
+    return {sys.intern(name): sys.intern(value) for name, value in labels.items()}
 
 
 class Balances:

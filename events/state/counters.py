@@ -55,14 +55,17 @@ class Counter:
 
     def count(self, rule: LimitRule, units: Sequence[int], began: int, now: int) -> int:
         """Something was used, in ``units`` by measure: whether a window begins with it (`OPENS`), and whether what is
-        used and held comes to a line (`NEAR`).
+        used and held comes to a line, or runs have committed something beside it (`NEAR`). A window that is not of the
+        calendar begins with what counts in it only.
         """
-        length, said = rule.length_us, 0
+        length, said = rule.length_us, NEAR if self.models is not None or self.committed else 0
         if now >= self.opened + length if length else self.opened != began:
+            if length and not rule.counts(units):
+                return NEAR
             self.enter(rule, began, now)
-            said = OPENS
+            said |= OPENS
         used, held = self.used, self.held
-        for place, (m, line) in enumerate(rule.bounds):
+        for place, m, line in rule.bounds:
             now_used = used[place] = used[place] + units[m]
             if now_used + held[place] >= line:
                 said |= NEAR
@@ -174,11 +177,15 @@ class RollingCounter(Counter):
         return False
 
     def count(self, rule: LimitRule, units: Sequence[int], began: int, now: int) -> int:
-        at = now // rule.bucket_us
+        at, said = now // rule.bucket_us, NEAR if self.models is not None or self.committed else 0
         # Within a bucket nothing has to be made room for.
-        said = OPENS if at != self.last and self.enter(rule, began, now) else 0
+        if at != self.last:
+            if not rule.counts(units):
+                return NEAR
+            if self.enter(rule, began, now):
+                said |= OPENS
         used, held, ring, slot = self.used, self.held, self.ring, at % _RING
-        for place, (m, line) in enumerate(rule.bounds):
+        for place, m, line in rule.bounds:
             more = units[m]
             now_used = used[place] = used[place] + more
             if now_used + held[place] >= line:

@@ -126,7 +126,8 @@ class LimitRule:
         """By measure, what each alert is remembered by."""
         self.first_lines = tuple(min((most, *lines)) for most, lines in zip(self.maxes, self.lines, strict=True))
         """By measure, the least of them, or the maximum."""
-        self.bounds = tuple(zip(self.measures, self.first_lines, strict=True))
+        self.bounds = tuple(zip(range(len(self.measures)), self.measures, self.first_lines, strict=True))
+        """By place: the place, its measure and the first of its lines."""
         self.name_models(model_name)
 
     def name_models(self, model_name: Callable[[str], str]) -> None:
@@ -188,13 +189,11 @@ class LimitRule:
         scope = self.scope
         if self.owner is not None:
             return self.owner
-        return FLEET if scope == 0 else value_said(subject.value(scope))
-
-
-def value_said(value: str | None) -> str:
-    """Whose counter it is, by the value of a scope."""
-    # What calls itself so must not bring all that is new to share its counter.
-    return NONE if value == OTHER else value or NONE
+        if scope == 0:
+            return FLEET
+        value = subject.value(scope)
+        # What calls itself so must not bring all that is new to share its counter.
+        return NONE if value == OTHER else value or NONE
 
 
 def rules_of_account(

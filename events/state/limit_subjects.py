@@ -6,7 +6,7 @@ from tallystick.config.model_names import PROVIDERS, provider_of
 from tallystick.events.catalog import HoldSettled, Said, UsageCorrected, UsageReported
 from tallystick.events.state.accounts import Account, Hold
 from tallystick.events.state.ledger import Ledger
-from tallystick.events.state.limit_rules import KNOWN_MAX, Counted, LimitRule, Subject, value_said
+from tallystick.events.state.limit_rules import KNOWN_MAX, NONE, OTHER, Counted, LimitRule, Subject
 from tallystick.events.state.remembered import EndedHold
 
 Units = tuple[int, int, int, int, int, int, int]
@@ -54,7 +54,7 @@ def limits_of(
         model = _model_of_run(ledger, account)
     kind: tuple[str | None, ...] = (account.agent_type, account.budget_product, account.budget_workflow, model)
     if index.asks_for:
-        kind += tuple([_own(account, labels, key) for key in index.asks_for])
+        kind += tuple([_said(account, labels, key) for key in index.asks_for])
     found = index.known.get(kind)
     if found is None:
         if len(index.known) >= KNOWN_MAX:
@@ -72,10 +72,12 @@ def limits_of(
 
 def own_value(rule: LimitRule, account: Account, labels: dict[str, str] | None) -> str:
     """Whose counter it is of a limit that counts by accounts or by a label."""
-    return value_said(_own(account, labels, rule.scope))
+    value = _said(account, labels, rule.scope)
+    # What calls itself so must not bring all that is new to share its counter.
+    return NONE if value == OTHER else value or NONE
 
 
-def _own(account: Account, labels: dict[str, str] | None, key: int | str) -> str | None:
+def _said(account: Account, labels: dict[str, str] | None, key: int | str) -> str | None:
     """The id of an account, or what a label says: its own has precedence over that of a message."""
     if isinstance(key, int):
         return account.id
@@ -91,12 +93,10 @@ def _model_of_run(ledger: Ledger, account: Account) -> str | None:
     return None if task is None else task.model
 
 
-def limits_of_report(
-    ledger: Ledger, account: Account | None, event: UsageReported, model: str | None, labels: dict[str, str] | None
+def limits_of_late(
+    ledger: Ledger, event: UsageReported, model: str | None, labels: dict[str, str] | None
 ) -> Sequence[Counted]:
-    """The limits that a report counts in; without an account it says itself what it counts for."""
-    if account is not None:
-        return limits_of(ledger, account, model, labels)
+    """The limits that a report without an account counts in: it says itself what it counts for."""
     caps = caps_of_late(ledger, event)
     name, provider = model_of(ledger, model, caps)
     said = Subject(event.agent, event.agent_type, event.product, event.workflow, name, provider, labels, caps)

@@ -256,10 +256,12 @@ class Limits:
         """Forget counters that are not needed any more."""
         if self.is_fork:
             return
-        for place in places:
-            found = self.at(place)
-            if found is not None:
-                self.forget_unused(found[0], place[2], now)
+        states = self.states
+        for name, born, value in places:
+            state = states.get(name)
+            counter = None if state is None or state.born != born else state.counters.get(value)
+            if state is not None and counter is not None and not any(counter.held):
+                self.forget_unused(state, value, now)
 
     def forget_over(self, state: LimitState, now: int) -> None:
         """Forget the counters whose own windows are over: a few of them at every use."""

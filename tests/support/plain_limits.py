@@ -50,14 +50,18 @@ def limited_session(seed: int) -> list[Step]:
     dice = Dice(seed, MODELS)
     steps: list[Step] = [(_configured(dice), 0.0), (p.LoadPrices(prices=PRICES), 0.0)]
     steps += [(_opened(dice, name, parent), 1.0) for name, parent in (("ann", None), ("ann/1", "ann"), ("bob", None))]
-    return [*steps, (_opened(dice, "cyd", None), 1.0), *use(dice, _otherwise)]
+    steps.append((_opened(dice, "cyd", None), 1.0))
+    if dice.randrange(2):
+        # What a run may still use is committed in the limits that it counts in.
+        steps.append((submit("T", estimated_tokens=20, model=dice.choice(MODELS)), 1.0))
+    return [*steps, *use(dice, _otherwise)]
 
 
-def _limit(dice: Dice) -> dict[str, Any]:
+def _limit(dice: Dice, of: Sequence[str] = ("stop", "refuse", "wait", "warn")) -> dict[str, Any]:
     limit: dict[str, Any] = {
         "window": dice.choice(_WINDOWS),
         "max": {name: _most(dice, name) for name in dice.sample([*_MOST], dice.choice((1, 1, 2, 3)))},
-        "then": dice.choice(("stop", "refuse", "wait", "warn")),
+        "then": dice.choice(of),
         "match": dice.choice(_MATCHES),
     }
     if dice.randrange(2):
@@ -77,11 +81,12 @@ def _limits(dice: Dice) -> list[dict[str, Any]]:
 def _configured(dice: Dice) -> c.Command:
     config: dict[str, Any] = {
         "limits": _limits(dice),
+        "token_budgets": {"backend-engineer": dice.choice((50, 300))},
         "limits_counters_max": dice.choice((2, 5, 100_000, 100_000)),
-        "products": {"site": {"paused": dice.seldom(2)}, "shop": {"token_budget_daily": dice.choice((None, 2_000))}},
+        "products": {"shop": {"token_budget_daily": dice.choice((None, 2_000))}},
     }
-    if not dice.randrange(5):
-        config["enforcement"] = {"last_call": {"percent": dice.choice((1, 10))}}
+    if not dice.randrange(3):
+        config["enforcement"] = {"last_call": {"percent": dice.choice((1, 10, 60))}}
     if dice.seldom(3):
         config["accounts"] = {"auto": {"limits": [_limit(dice)]}}
     return fleet(tokens=dice.choice((None, 10**10)), **config)
@@ -89,7 +94,7 @@ def _configured(dice: Dice) -> c.Command:
 
 def _opened(dice: Dice, name: str, parent: str | None) -> c.Command:
     """An account that may have limits of its own, also in the place of a budget."""
-    own = [_limit(dice) for _ in range(dice.choice((0, 0, 0, 1, 2)))]
+    own = [_limit(dice, ("stop", "stop", "wait", "warn")) for _ in range(dice.choice((0, 0, 1, 2)))]
     budget = Budget(tokens=dice.choice((900, 10**6, 10**6)), cost_usd=dice.choice((None, Decimal(9))))
     return c.AllocateBudget(
         agent=name,
@@ -114,8 +119,9 @@ def _otherwise(dice: Dice, held: list[str]) -> c.Command:
             c.Reserve(agent=agent, estimate=Budget(tokens=30), labels={"user": "u-2"}),
             c.ApproveLimit(limit=dice.choice(("limit-0", "limit-1", "ann/1")), max=most),
             c.LoadConfig(config={"limits": _limits(dice)}),
+            c.LoadConfig(config={"products": {"site": {"paused": not dice.randrange(3)}}}),
             p.LoadPrices(prices=PRICES),
-            submit(f"T{dice.randrange(9)}", estimated_tokens=50),
+            submit(f"T{dice.randrange(9)}", estimated_tokens=20),
             c.AllocateBudget(agent=agent, budget=Budget(tokens=500)),
             c.CancelHold(hold=dice.choice(held) if held else "none"),
         )
