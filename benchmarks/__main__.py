@@ -23,6 +23,7 @@ from benchmarks import (
     http_service,
     kinds,
     limits,
+    pauses,
     postgres,
     sizes,
     sources,
@@ -123,6 +124,7 @@ def main() -> None:
     )
     for benchmarks in (
         throughput.results(),
+        pauses.results(),
         sizes.results(),
         growth(),
         restart(),

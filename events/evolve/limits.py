@@ -9,7 +9,7 @@ from tallystick.events import catalog as e
 from tallystick.events.catalog.usage import tokens_of
 from tallystick.events.evolve.account_limits import keep_open, name_models
 from tallystick.events.evolve.limit_runs import follow_run, run_in_limits
-from tallystick.events.state.accounts import Account, EndedHold, Hold
+from tallystick.events.state.accounts import Account, Hold
 from tallystick.events.state.counters import NEAR, OPENS, Counter
 from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.limit_rules import INPUT, OTHER, REQUESTS, TOKENS
@@ -27,6 +27,7 @@ from tallystick.events.state.limit_subjects import (
 from tallystick.events.state.limited_holds import Limited, Part
 from tallystick.events.state.limits import Limits, LimitState, Match, Place
 from tallystick.events.state.money import money
+from tallystick.events.state.remembered import EndedHold
 from tallystick.events.state.slot_time import micros
 
 # --- the configuration and the windows -------------------------------------------------------------------------------

@@ -2,13 +2,17 @@
 
 import datetime as dt
 from bisect import insort
+from collections.abc import Generator
+
+import pytest
 
 from tallystick.actors.policies.forecasting.forecaster import Forecaster
 from tallystick.actors.policies.forecasting.runs import Run
-from tallystick.actors.policies.parts import whole
+from tallystick.actors.policies.parts import AT_ONCE, whole
+from tallystick.actors.policies.rebalancing import survey
 from tallystick.actors.policies.rebalancing.figures import Figures
 from tallystick.actors.policies.rebalancing.plan import Hungry
-from tallystick.actors.policies.rebalancing.survey import Surveyor
+from tallystick.actors.policies.rebalancing.survey import Survey, Surveyor
 from tallystick.config.amounts import TOKENS, Amounts
 from tallystick.config.loader import from_mapping
 from tallystick.events import catalog as e
@@ -65,10 +69,15 @@ class Fleet:
         self.ledger.accounts[name] = account
         insort(self.ledger.names, name)
 
+    def survey(self, free: int, later: float = 0.0) -> Survey:
+        """So many seconds later, with so much in the pool."""
+        figures = Figures((free, None, None), (10_000, None, None), (0, 0, 0), in_crisis=False)
+        surveyor = Surveyor(self.ledger, self.forecaster, figures, CONFIG)
+        return whole(surveyor.survey(START + dt.timedelta(seconds=later)))
+
     def hungry(self, free: int) -> list[Hungry]:
         """Those whose budget will not last, with so much in the pool."""
-        figures = Figures((free, None, None), (10_000, None, None), (0, 0, 0), in_crisis=False)
-        return whole(Surveyor(self.ledger, self.forecaster, figures, CONFIG).survey(START)).hungry
+        return self.survey(free).hungry
 
 
 def test_the_level_counts_on_what_runs_use_that_have_not_ended() -> None:
@@ -93,3 +102,45 @@ def test_a_run_is_not_given_up_because_most_others_have_not_ended_yet() -> None:
     more = one.fair[TOKENS]
     assert more is not None
     assert 150 < more < 180
+
+
+def test_those_whose_accounts_are_older_come_first() -> None:
+    fleet = Fleet()
+    fleet.run(2, 260)
+    fleet.wait(2, 100)
+    for number, name in enumerate(("waits-1", "waits-0", "runs-5-1", "runs-5-0")):
+        fleet.ledger.accounts[name].opened_at = START + dt.timedelta(seconds=number)
+    found = fleet.survey(free=0, later=100)
+    assert [agent.agent for agent in found.idle] == ["waits-1", "waits-0"]
+    assert [agent.agent for agent in found.hungry] == ["runs-5-1", "runs-5-0"]
+
+
+def test_one_survey_finds_so_many_idle_agents_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(survey, "IDLE_MAX", 3)
+    fleet = Fleet()
+    fleet.wait(5, 100)
+    assert len(fleet.survey(free=0, later=100).idle) == 3
+
+
+def test_a_survey_of_many_agents_is_taken_in_parts_and_an_account_may_close_meanwhile() -> None:
+    fleet = Fleet()
+    fleet.run(2, 260)
+    fleet.wait(3 * AT_ONCE, 100)
+    figures = Figures((0, None, None), (10_000, None, None), (0, 0, 0), in_crisis=False)
+    parts = Surveyor(fleet.ledger, fleet.forecaster, figures, CONFIG).survey(START + dt.timedelta(seconds=100))
+    found = []
+
+    def closing() -> Generator[None, None, None]:
+        found.append((yield from parts))
+
+    turns = 0
+    for _ in closing():
+        turns += 1
+        if turns == 1:
+            # It is found in need: how far runs go is looked at next.
+            closed = fleet.ledger.accounts.pop("runs-5-1")
+            fleet.ledger.names.remove(closed.id)
+            fleet.forecaster.runs.pop(closed.id)
+    assert turns > 6, "for the agents, for the curves, and for those that share the pool"
+    assert [agent.agent for agent in found[0].hungry] == ["runs-5-0"]
+    assert len(found[0].idle) == 3 * AT_ONCE
