@@ -1,6 +1,7 @@
 """What tests of several rooms share: a clock that stands still, and fleets that are closed whatever happens."""
 
 import os
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from tests.support.examples import THOROUGH
 from tests.support.few_prices import few_prices
 from tests.support.limits import with_seed_limits
 from tests.support.running import QUIET, OpenFleet
+from tests.support.started import SERVER, Started
 
 # Hundreds of tests start processes. A user's program is compiled once, and so is theirs, whatever the shell says that
 # the tests are started from: without this, half of the start of each is spent on compiling.
@@ -45,6 +47,24 @@ def _own_runtime_directory() -> Iterator[None]:
     with tempfile.TemporaryDirectory(prefix="ts-") as folder:
         os.environ["XDG_RUNTIME_DIR"] = folder
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _prepared_programs() -> Iterator[None]:
+    """Programs of the package that tests start need not load it; see `started`."""
+    if sys.platform != "linux":
+        yield
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(subprocess, "Popen", Started)
+        yield
+    SERVER.close()
+
+
+@pytest.fixture
+def loading(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The programs that this test starts load the package, because the test is about what that does or takes."""
+    monkeypatch.setattr(subprocess, "Popen", Started.__base__)
 
 
 @pytest.fixture(scope="session", autouse=True)

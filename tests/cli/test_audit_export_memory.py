@@ -47,6 +47,7 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> str:
     return store_of(tmp_path_factory.mktemp("long") / "log.db", sealed(entries()))
 
 
+@pytest.mark.usefixtures("loading")
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's mark of a process's memory is Linux's")
 @pytest.mark.parametrize("form", ["jsonl", "csv", "parquet"])
 def test_a_log_of_four_times_the_length_takes_the_same_memory(log: str, tmp_path: Path, form: str) -> None:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.usefixtures("loading")
+
 _LOADED = """
 import sys
 from tallystick.cli.main import main

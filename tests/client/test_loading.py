@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.usefixtures("loading")
+
 _LOADED = "import sys\n{}\nprint(*sys.modules)"
 
 

@@ -151,6 +151,7 @@ def test_the_list_says_who_collected_it_and_survives_the_log() -> None:
     assert from_mapping(**to_mapping(LIST)) == LIST
 
 
+@pytest.mark.usefixtures("loading")
 def test_the_library_is_loaded_only_where_a_list_is_put_in_force() -> None:
     program = "import sys, tallystick, tallystick.cli.send; sys.exit('genai_prices' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

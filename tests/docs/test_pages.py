@@ -13,8 +13,8 @@ import pytest
 
 from tests.support.pages import BY_HAND, PAGES, PROJECT, Block, as_said, blocks, run_console, run_python, typed
 from tests.support.postgres import PostgresServer, running
-from tests.support.prepared import prepared_commands
 from tests.support.ray_cluster import needed
+from tests.support.started import SERVER
 
 LANGUAGES = {"python", "output", "console", "text", "json", "yaml"}
 """Blocks of ``text``, ``json`` and ``yaml`` are not run."""
@@ -33,13 +33,6 @@ RUNNING = [
     for page in PAGES
     if any(block.language in ("python", "console") for block in blocks(page))
 ]
-
-
-@pytest.fixture(scope="session")
-def prepared() -> Iterator[Path]:
-    """A folder with a ``tallystick`` that need not be loaded each time."""
-    with tempfile.TemporaryDirectory(prefix="ts-") as folder, prepared_commands(Path(folder)) as programs:
-        yield programs
 
 
 @pytest.fixture
@@ -63,10 +56,13 @@ def own_ray(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.mark.parametrize("page", RUNNING, ids=name)
 def test_a_page_does_what_it_says(
-    page: Path, tmp_path: Path, prepared: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+    page: Path, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On the pages that newcomers read first, and where processes matter, the commands are the installed ones."""
-    programs = None if name(page) in NEWCOMERS or minds_processes(page) else prepared
+    """On the pages that newcomers read first, the commands are the installed ones; on others they are loaded already.
+
+    Where the commands are those of a cluster, processes matter.
+    """
+    programs = None if name(page) in (*NEWCOMERS, SLOW) else SERVER.prepared.commands()
     if "sqlite3 " in page.read_text(encoding="utf-8") and shutil.which("sqlite3") is None:
         pytest.skip("the sqlite3 shell is not installed")
     if "createdb " in page.read_text(encoding="utf-8"):
@@ -84,12 +80,6 @@ def test_a_page_does_what_it_says(
             assert as_said(said, printed), f"{name(page)}:{block.line} prints\n{printed}\nand the page shows\n{said}"
         elif block.language == "console":
             check_console(page, block, tmp_path, programs)
-
-
-def minds_processes(page: Path) -> bool:
-    """Whether a page leaves a command running and goes on beside it, or limits what a process may do."""
-    signs = (" &\n", "kill ", "ulimit ", "cluster up")
-    return any(sign in block.text for block in blocks(page) for sign in signs if block.language == "console")
 
 
 def check_console(page: Path, block: Block, folder: Path, programs: Path | None) -> None:
