@@ -151,7 +151,8 @@ class Allocator:
         self._note(named)
         if look:
             self._dispatch(now)
-        self._announce(events, now)
+        if look or self._waits:
+            self._announce(events, now)
         for task in taken_back:
             refused_kind = index.withdraw(task)
             if refused_kind is not None:
