@@ -18,7 +18,7 @@ from tallystick.actors.policies.scheduling.preemption import next_victim_at, pre
 from tallystick.actors.policies.scheduling.queue import Ranked
 from tallystick.actors.policies.scheduling.queue_view import queue_view
 from tallystick.actors.runtime.deadlines import Deadlines
-from tallystick.actors.runtime.messages import ALLOCATOR, Answered, Proposal, Question
+from tallystick.actors.runtime.messages import ALLOCATOR, Answered, Post, Proposal, Question
 from tallystick.actors.runtime.pending import refused
 from tallystick.actors.runtime.waits import Waits
 from tallystick.config.amounts import InvalidAmount
@@ -124,10 +124,12 @@ class Allocator:
             self._index.blocked.clear()
             self._dispatch(now)
 
-    def look(self, now: dt.datetime) -> None:
-        """Start what can start, in the place of an allocator that failed while something was changing."""
+    def resume(self, asked: Sequence[Post], now: dt.datetime) -> None:
+        """Take the place of one that failed while something changed: start what can start, answer what it was asked."""
         if self._look_at is not None:
             self._dispatch(now)
+        for post in asked:
+            self.answer(post.message, now)
 
     def follow(self, events: Sequence[e.Event], now: dt.datetime) -> None:
         """Take in what was decided and what was ``refused``: start what can start now, and answer who waited for it."""
@@ -151,7 +153,8 @@ class Allocator:
         self._note(named)
         if look:
             self._dispatch(now)
-        self._announce(events, now)
+        if look or self._waits:
+            self._announce(events, now)
         for task in taken_back:
             refused_kind = index.withdraw(task)
             if refused_kind is not None:

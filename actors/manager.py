@@ -292,7 +292,7 @@ class Manager:
                 if self._allocator is None:
                     self._followed = len(self._lines)
                     self._allocator = Allocator(self.ledger, self)
-                    work = lambda allocator: self._resume(allocator, now)  # noqa: E731
+                    work = lambda allocator: allocator.resume(self.open_questions(ALLOCATOR), now)  # noqa: E731
                 work(self._allocator)
             except Exception as error:
                 if self._crashes is None or error is self._core_error:
@@ -303,12 +303,6 @@ class Manager:
                     self.give_up_specialist(ALLOCATOR, reason, now)
             else:
                 return
-
-    def _resume(self, allocator: Allocator, now: dt.datetime) -> None:
-        """What an allocator does that takes the place of another."""
-        allocator.look(now)
-        for post in self.open_questions(ALLOCATOR):
-            allocator.answer(post.message, now)
 
     # --- deciding -----------------------------------------------------------------------------------------------------
 

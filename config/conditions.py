@@ -84,7 +84,8 @@ class Condition:
     @property
     def always(self) -> bool:
         """Whether it holds whatever happens."""
-        return self.tree == _ALWAYS
+        # Only what stands alone may be it: to compare the nodes of all others field by field takes longer.
+        return isinstance(self.tree, Alone) and self.tree == _ALWAYS
 
     @property
     def can_hold(self) -> bool:

@@ -65,13 +65,18 @@ class LimitClaim(NamedTuple):
 
 def limit_claims(ledger: Ledger, task: Task, victim: Task | None = None) -> Iterator[LimitClaim]:
     """What a task asks of the limits that it is under, those of the day first. ``victim``: as if that run had ended."""
-    at = max(ledger.looked_at, ledger.now)
-    now = micros(at)
+    now = micros(max(ledger.looked_at, ledger.now))
     for match in matches_today(ledger, task.product):
         yield from _claims_today(ledger, task, match, victim, now)
+    yield from _claims_beside_the_day(ledger, task, victim)
+
+
+def _claims_beside_the_day(ledger: Ledger, task: Task, victim: Task | None = None) -> Iterator[LimitClaim]:
     parent = ledger.root if task.parent is None else ledger.accounts[task.parent]
     if not has_limits(ledger, parent):
         return
+    at = max(ledger.looked_at, ledger.now)
+    now = micros(at)
     model = model_for(ledger, task).model
     needed = _needed(ledger, task, model)
     for match in matches(ledger, _subject(ledger, task, model), at):
@@ -119,10 +124,10 @@ def limit_obstacle(ledger: Ledger, task: Task, victim: Task | None) -> Reason | 
 
 
 def never_under_limits(ledger: Ledger, task: Task) -> Reason | None:
-    """A limit that a task does not meet although nothing is used of it, also as it is raised: it can never start."""
-    for claim in limit_claims(ledger, task):
-        if claim.match.rule.is_shorthand:
-            continue  # see `never_today`
+    """A limit that a task does not meet although nothing is used of it, also as it is raised: it can never start. Those
+    of the day are asked by `never_today`.
+    """
+    for claim in _claims_beside_the_day(ledger, task):
         m, rule, most = claim.stands.measure, claim.match.rule, claim.stands.most
         if claim.needed > most:
             limit, asked = _number(m, most), _number(m, claim.needed)

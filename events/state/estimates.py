@@ -8,7 +8,9 @@ an adjustment, the next looks at those that ended since. The least recently taug
 
 from collections import deque
 from collections.abc import Iterator, Sequence
+from decimal import Decimal
 from fractions import Fraction
+from functools import lru_cache
 from math import ceil
 from typing import Any, Literal, NamedTuple
 
@@ -127,7 +129,7 @@ class Estimates:
             memory = self._kinds[kind]
             if memory.since < count:
                 continue
-            line = 1 + Fraction(settings.over_by_percent) / 100
+            line = _line(settings.over_by_percent)
             last = list(memory.done)[-count:]
             tokens = _over([(done.tokens, done.estimated_tokens) for done in last], line)
             elapsed = _over([(done.elapsed_ms, done.estimated_ms) for done in last], line)
@@ -177,6 +179,12 @@ def accuracy(estimated: int, actual: int) -> Accuracy:
     if is_good(estimated, actual):
         return "good"
     return "over" if actual > estimated else "under"
+
+
+@lru_cache(maxsize=8)
+def _line(over_by_percent: Decimal) -> Fraction:
+    """What of an estimate is over it by so many per cent."""
+    return 1 + Fraction(over_by_percent) / 100
 
 
 def _over(pairs: Sequence[tuple[int, int | None]], line: Fraction) -> Fraction | None:

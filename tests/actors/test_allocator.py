@@ -290,3 +290,20 @@ def test_a_slot_that_became_free_just_before_the_end_is_given_away_after_the_res
     lasting.append(records[:cut])
     outcome = simulated([], store=lasting, until=START + dt.timedelta(seconds=1))
     assert outcome.ledger.tasks.known["b"].state == "running"
+
+
+def test_a_preemption_ends_what_its_victim_was_to_pay_for_before_the_queue_is_looked_at_again() -> None:
+    new = {"type": "SubmitTask", "agent_type": "writer", "product": "shop"}
+    one_slot = {"max_concurrent": {"total": 1, "per_type": {}}}
+    outcome = simulated(
+        [
+            (START, {"type": "LoadConfig", "id": "c", "config": one_slot}),
+            (START, {**new, "task": "victim", "id": "v", "product": "lab", "priority": "low"}),
+            (START, {**new, "task": "urgent", "id": "u"}),
+            (START, {**new, "task": "below", "id": "b", "parent": "victim"}),
+            (START, {"type": "OverridePriority", "id": "o", "product": "shop", "priority": "critical"}),
+        ]
+    )
+    tasks = outcome.ledger.tasks
+    assert list(tasks.running) == ["urgent"]
+    assert (tasks.known["victim"].state, tasks.known["below"].state) == ("queued", "cancelled")

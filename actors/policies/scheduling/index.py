@@ -243,6 +243,9 @@ class SchedulerIndex:
         self._update(task)
         if victim is not None:
             self._update(victim)
+            # With the account of its run ended those below it, and with them the tasks that they were to pay for.
+            for name in self.queue.paid_by_none_of(self.ledger.accounts):
+                self._update(name)
 
     def withdraw(self, task: str) -> Kind | None:
         """A start that counts as made was refused; the kind of the task, None where it does not wait any more."""

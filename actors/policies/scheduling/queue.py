@@ -7,7 +7,7 @@ and with the logarithm of the number of tasks in them (`SortedList` of the libra
 
 import heapq
 from collections import Counter
-from collections.abc import Iterator, KeysView
+from collections.abc import Container, Iterator, KeysView
 from typing import NamedTuple
 
 import msgspec
@@ -71,6 +71,15 @@ class Queue:
     def priorities(self) -> KeysView[Priority]:
         """The priorities that have tasks here."""
         return self._priorities.keys()
+
+    def paid_by_none_of(self, accounts: Container[str]) -> list[str]:
+        """The tasks that name an account to pay for them that is not among these."""
+        return [
+            entry[2].task
+            for (kind, _), group in self._groups.items()
+            if kind.parent is not None and kind.parent not in accounts
+            for entry in group
+        ]
 
     def add(self, waiting: Waiting) -> None:
         """Let a task wait. Its name must not wait already."""
