@@ -19,6 +19,8 @@ WAITING_MAX: Final = 10_000
 """So many requests may wait for one shard, asked or not."""
 STUCK_SECONDS: Final = 5.0
 """A shard that does not answer a call for so long has stopped."""
+_STARTING_SECONDS: Final = 10.0
+"""So much longer one is waited for that is being started: to ask it anew puts the question behind the first."""
 _AGAIN_SECONDS: Final = 0.1
 _BATCH: Final = 1_000
 Answer = TypeVar("Answer")
@@ -195,7 +197,8 @@ class Link:
         """
         self._session = secrets.token_hex(8)
         # One that has answered, and does not now, is not waited for: whether it has gone must be known (`_note_stuck`).
-        await self._in_time(self._shard.begin(self._session, waits=not self._has_answered))
+        waits = not self._has_answered
+        await self._in_time(self._shard.begin(self._session, waits=waits), _STARTING_SECONDS if waits else 0.0)
         self._has_answered, self._stuck = True, 0
         asking, hearing = self._loop.create_task(self._ask_on()), self._loop.create_task(self._hear_on())
         try:

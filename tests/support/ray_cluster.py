@@ -20,10 +20,11 @@ from tallystick.config.amounts import TOKENS
 from tallystick.config.loader import from_mapping
 from tallystick.events.log.audit import Replay
 from tallystick.events.log.codec import GENESIS
-from tallystick.events.log.postgres_appending import write
+from tallystick.events.log.postgres_appending import Batch, write
 from tallystick.events.log.postgres_lease import Lease
 from tallystick.events.log.postgres_place import place_of
-from tallystick.events.log.store import Record, open_store
+from tallystick.events.log.store import open_store
+from tallystick.events.log.store_segments import Row
 from tallystick.events.state.conservation import check_conserved
 from tallystick.events.state.ledger import Ledger
 from tallystick.fleet import Fleet
@@ -138,9 +139,9 @@ class Nodes:
         with contextlib.closing(open_store(self.url_of(name))) as store, psycopg.connect(self.store) as connection:
             last = store.last()
             assert last is not None
-            record = Record(last.position + 1, last.name, last.data)
+            batch = Batch(last.position, [Row(last.position + 1, last.name, last.data)])
             with connection.transaction(force_rollback=True):
-                write(connection, lease, place.named, [record], ())
+                write(connection, lease, place.named, batch, ())
 
     def verified_usage(self, name: str) -> int:
         """The tokens that a fleet's log says were used, once each record is proved and the state adds up."""
