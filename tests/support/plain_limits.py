@@ -73,15 +73,17 @@ def _most(dice: Dice, name: str) -> Any:
     return dice.choice(_MOST[name]) if dice.randrange(2) else "1000000" if name == "cost_usd" else 10**6
 
 
-def _limits(dice: Dice) -> list[dict[str, Any]]:
+def some_limits(dice: Dice) -> list[dict[str, Any]]:
+    """Limits of any scope, match and window, or none."""
     number = dice.choice((0, 1, 2, 4))
     return [{"name": f"limit-{n}", "per": dice.choice(_SCOPES), **_limit(dice)} for n in range(number)]
 
 
 def _configured(dice: Dice) -> c.Command:
     config: dict[str, Any] = {
-        "limits": _limits(dice),
+        "limits": some_limits(dice),
         "token_budgets": {"backend-engineer": dice.choice((50, 300))},
+        "leases": {"seconds": 3_600},
         "limits_counters_max": dice.choice((2, 5, 100_000, 100_000)),
         "products": {"shop": {"token_budget_daily": dice.choice((None, 2_000))}},
     }
@@ -118,7 +120,7 @@ def _otherwise(dice: Dice, held: list[str]) -> c.Command:
             c.ReportUsage(agent=agent, usage=Usage(tokens=30), labels={"user": "u-2"}),
             c.Reserve(agent=agent, estimate=Budget(tokens=30), labels={"user": "u-2"}),
             c.ApproveLimit(limit=dice.choice(("limit-0", "limit-1", "ann/1")), max=most),
-            c.LoadConfig(config={"limits": _limits(dice)}),
+            c.LoadConfig(config={"limits": some_limits(dice)}),
             c.LoadConfig(config={"products": {"site": {"paused": not dice.randrange(3)}}}),
             p.LoadPrices(prices=PRICES),
             submit(f"T{dice.randrange(9)}", estimated_tokens=20),
