@@ -80,8 +80,9 @@ def some_limits(dice: Dice) -> list[dict[str, Any]]:
 
 
 def _configured(dice: Dice) -> c.Command:
+    runs = {"name": "runs", "window": "day", "max": {"tokens": dice.choice((400, 900))}, "alert_at_percent": [100]}
     config: dict[str, Any] = {
-        "limits": some_limits(dice),
+        "limits": [*some_limits(dice), *([runs] if dice.randrange(3) == 0 else [])],
         "token_budgets": {"backend-engineer": dice.choice((50, 300))},
         "leases": {"seconds": 3_600},
         "limits_counters_max": dice.choice((2, 5, 100_000, 100_000)),
@@ -97,10 +98,15 @@ def _configured(dice: Dice) -> c.Command:
 def _opened(dice: Dice, name: str, parent: str | None) -> c.Command:
     """An account that may have limits of its own, also in the place of a budget."""
     own = [_limit(dice, ("stop", "stop", "wait", "warn")) for _ in range(dice.choice((0, 0, 1, 2)))]
-    budget = Budget(tokens=dice.choice((900, 10**6, 10**6)), cost_usd=dice.choice((None, Decimal(9))))
+    budget: Budget | None = Budget(tokens=dice.choice((900, 10**6, 10**6)), cost_usd=dice.choice((None, Decimal(9))))
+    if own and dice.randrange(2):
+        budget = None
+        if dice.randrange(2):
+            # Its level follows from the requests that it holds.
+            own[0] = {"window": dice.choice(_WINDOWS), "max": {"requests": dice.choice((6, 20))}}
     return c.AllocateBudget(
         agent=name,
-        budget=budget if not own or dice.randrange(2) else None,
+        budget=budget,
         parent=parent,
         product=dice.choice((None, "shop", "site")),
         agent_type=dice.choice((None, "writer")),
