@@ -1,11 +1,14 @@
 """The plain case of what comes most often, decided in one go: a report, a hold or a settlement from which nothing else
-follows, of an account right below the root to which nothing but its level speaks.
+follows, of an account right below the root to which nothing but its level and limits speak.
 
 Each function here answers as the general one of its message does (`decide.track`, `decide.holds`), and records the same
 event; or it says None, with nothing recorded, and the general one decides. So each may give up wherever a case is not
-plain: limits, labels, sources, times of their own, names to be repaired, covers, last calls, warnings, delegation,
-unknown prices, orders, a level, a response or a line of the day that is come to. The general path is its oracle in
-`tests/events/test_plain.py`. What changes the state are the same functions of `evolve`.
+plain: labels, sources, times of their own, names to be repaired, covers, warnings, delegation, unknown prices, orders,
+pauses, a level, a response or a line of the day that is come to. The general path is its oracle in
+`tests/events/test_plain.py` and `test_plain_under_limits.py`. What changes the state are the same steps of `evolve`.
+
+A use is never refused, so limits count it before they are asked: what they have to say, and a last call that is near,
+follow as on the general path. A hold is plain where it comes to no line of a limit.
 """
 
 import datetime as dt

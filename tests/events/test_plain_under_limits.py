@@ -139,6 +139,16 @@ def test_the_level_of_an_account_without_a_carve_out_follows_from_its_limits() -
     assert pair.ask(held(1, "h")).code == "limit_reached"
 
 
+def test_the_level_of_an_account_without_a_carve_out_may_follow_from_what_it_holds() -> None:
+    pair, levels = Pair(), []
+    own = [{"window": "day", "max": {"requests": 10}}]
+    pair.play([(fleet(tokens=10**9), 0), (c.AllocateBudget(agent="ann", limits=own), 0)])
+    for number in range(7):
+        assert not isinstance(pair.ask(held(1, f"h{number}", model="writer")), Refusal)
+        levels += [event.level for event in pair.events if isinstance(event, e.LevelChanged)]
+    assert levels == ["yellow"]
+
+
 # --- pauses and last calls --------------------------------------------------------------------------------------------
 
 

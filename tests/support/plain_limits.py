@@ -73,15 +73,18 @@ def _most(dice: Dice, name: str) -> Any:
     return dice.choice(_MOST[name]) if dice.randrange(2) else "1000000" if name == "cost_usd" else 10**6
 
 
-def _limits(dice: Dice) -> list[dict[str, Any]]:
+def some_limits(dice: Dice) -> list[dict[str, Any]]:
+    """Limits of any scope, match and window, or none."""
     number = dice.choice((0, 1, 2, 4))
     return [{"name": f"limit-{n}", "per": dice.choice(_SCOPES), **_limit(dice)} for n in range(number)]
 
 
 def _configured(dice: Dice) -> c.Command:
+    runs = {"name": "runs", "window": "day", "max": {"tokens": dice.choice((400, 900))}, "alert_at_percent": [100]}
     config: dict[str, Any] = {
-        "limits": _limits(dice),
+        "limits": [*some_limits(dice), *([runs] if dice.randrange(3) == 0 else [])],
         "token_budgets": {"backend-engineer": dice.choice((50, 300))},
+        "leases": {"seconds": 3_600},
         "limits_counters_max": dice.choice((2, 5, 100_000, 100_000)),
         "products": {"shop": {"token_budget_daily": dice.choice((None, 2_000))}},
     }
@@ -95,10 +98,15 @@ def _configured(dice: Dice) -> c.Command:
 def _opened(dice: Dice, name: str, parent: str | None) -> c.Command:
     """An account that may have limits of its own, also in the place of a budget."""
     own = [_limit(dice, ("stop", "stop", "wait", "warn")) for _ in range(dice.choice((0, 0, 1, 2)))]
-    budget = Budget(tokens=dice.choice((900, 10**6, 10**6)), cost_usd=dice.choice((None, Decimal(9))))
+    budget: Budget | None = Budget(tokens=dice.choice((900, 10**6, 10**6)), cost_usd=dice.choice((None, Decimal(9))))
+    if own and dice.randrange(2):
+        budget = None
+        if dice.randrange(2):
+            # Its level follows from the requests that it holds.
+            own[0] = {"window": dice.choice(_WINDOWS), "max": {"requests": dice.choice((6, 20))}}
     return c.AllocateBudget(
         agent=name,
-        budget=budget if not own or dice.randrange(2) else None,
+        budget=budget,
         parent=parent,
         product=dice.choice((None, "shop", "site")),
         agent_type=dice.choice((None, "writer")),
@@ -118,7 +126,7 @@ def _otherwise(dice: Dice, held: list[str]) -> c.Command:
             c.ReportUsage(agent=agent, usage=Usage(tokens=30), labels={"user": "u-2"}),
             c.Reserve(agent=agent, estimate=Budget(tokens=30), labels={"user": "u-2"}),
             c.ApproveLimit(limit=dice.choice(("limit-0", "limit-1", "ann/1")), max=most),
-            c.LoadConfig(config={"limits": _limits(dice)}),
+            c.LoadConfig(config={"limits": some_limits(dice)}),
             c.LoadConfig(config={"products": {"site": {"paused": not dice.randrange(3)}}}),
             p.LoadPrices(prices=PRICES),
             submit(f"T{dice.randrange(9)}", estimated_tokens=20),
