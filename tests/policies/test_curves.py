@@ -4,7 +4,7 @@ import pytest
 
 from tallystick.actors.policies.forecasting.curves import Curves
 from tallystick.actors.policies.forecasting.growth_forecast import AVERAGE_RATE, Course
-from tallystick.actors.policies.forecasting.runs import Run, runs_of
+from tallystick.actors.policies.forecasting.runs import Runs
 from tallystick.config.amounts import TOKENS, Amounts
 from tallystick.events import catalog as e
 from tallystick.events.state.growth import NO_STEPS, Growth
@@ -27,12 +27,12 @@ def learnt(steps: int, agent_type: str = "qa") -> e.RunLearned:
     )
 
 
-def looked(history: History, going: dict[str, int], agent_type: str = "qa") -> tuple[Curves, dict[str, Run]]:
+def looked(history: History, going: dict[str, int], agent_type: str = "qa") -> tuple[Curves, Runs]:
     """A look while these agents are open, which have made so many steps."""
     core = Core(fleet(10**6), *(allocate(name, 1_000, agent_type=agent_type) for name in going))
     for name, steps in going.items():
         core.given(*[use(name, 10)] * steps)
-    runs = runs_of(core.ledger)
+    runs = Runs(core.ledger)
     return Curves(history, runs), runs
 
 
@@ -61,7 +61,7 @@ def test_runs_of_another_kind_say_nothing(history: History) -> None:
 def test_a_run_that_has_ended_since_the_look_is_counted_once(history: History) -> None:
     curves, runs = looked(history, {"ann": 4, "bob": 5, "cyd": 6})
     assert curves.finished(QA)[TOKENS].used == [10, 20, 30, 80]
-    del runs["cyd"]
+    runs.close("cyd")
     history.fold(learnt(6))
     assert curves.finished(QA)[TOKENS].used == [10, 20, 30, 60, 80]
     assert curves.lengths(QA).chance(ONE_A_STEP, 3, 0) == pytest.approx(3 / 7)

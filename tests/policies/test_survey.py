@@ -4,7 +4,7 @@ import datetime as dt
 
 from benchmarks.campaign_model import whole
 from tallystick.actors.policies.forecasting.forecaster import Forecaster
-from tallystick.actors.policies.forecasting.runs import Run, Step
+from tallystick.actors.policies.forecasting.runs import Step
 from tallystick.actors.policies.rebalancing.figures import Figures
 from tallystick.actors.policies.rebalancing.plan import Hungry
 from tallystick.actors.policies.rebalancing.survey import Surveyor
@@ -55,7 +55,9 @@ class Fleet:
             account = Account.open(name, ROOT, (tokens, None, None), START, agent_type="qa")
             account.model, account.spent_tokens = "m", steps * STEP
             self.accounts[name] = account
-            run = self.forecaster.runs[name] = Run.of(account, START)
+            self.forecaster.runs.open(account)
+            run = self.forecaster.runs.begin(name, START)
+            assert run is not None
             for step in range(steps):
                 account.growth = observed(account.growth, (STEP, 0, 0))
                 run.take([Step(START + dt.timedelta(seconds=step), (STEP, 0, 0))])

@@ -13,7 +13,7 @@ from tallystick.actors.policies.forecasting.anomalies import LOOP_STEPS, Found, 
 from tallystick.actors.policies.forecasting.curves import Curves
 from tallystick.actors.policies.forecasting.exhaustion import Exhaustion, foresee, stage_of
 from tallystick.actors.policies.forecasting.growth_forecast import Course, growth_by_dimension
-from tallystick.actors.policies.forecasting.runs import Run, Step, as_before, charge, is_step, runs_of, stand_in, use
+from tallystick.actors.policies.forecasting.runs import Run, Runs, Step, as_before, charge, is_step, stand_in, use
 from tallystick.config.amounts import EDGE_NAMES, Amounts
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
@@ -46,12 +46,10 @@ class Forecaster:
     """The runs of open agents, and forecasts of them, by what the ledger says behind the newest batch of events."""
 
     def __init__(self, ledger: Ledger) -> None:
-        self.runs = runs_of(ledger)
+        self.runs = Runs(ledger)
         self._ledger = ledger
         self._begun_at = ledger.position
         self._shown = 0
-        self._silent = {name: account for name, account in ledger.accounts.items() if name not in self.runs}
-        """The accounts that have not reported."""
         self._curves: Curves | None = None
         self._steps_since = 0
         """Reports since the last look at all open runs."""
@@ -66,10 +64,7 @@ class Forecaster:
     def opened(self, event: e.BudgetAllocated) -> None:
         """An account has opened. An id that is allocated again begins a new run."""
         account = self._ledger.same_account(event.agent, event.position)
-        if account is None:
-            account = stand_in(event)
-        self.runs.pop(account.id, None)
-        self._silent[account.id] = account
+        self.runs.open(stand_in(event) if account is None else account)
 
     def follow(self, agent: str, events: Sequence[Any]) -> tuple[list[tuple[int, c.Command]], Look | None]:
         """Take in what an agent used in a batch, in order: what is to be recorded by position, and looked at.
@@ -79,25 +74,21 @@ class Forecaster:
         """
         run, steps = self.runs.get(agent), [Step(one.at, _used(one)) for one in events if is_step(one)]
         if run is None:
-            if not steps or agent not in self._silent:
+            run = self.runs.begin(agent, steps[0].at) if steps else None
+            if run is None:
                 return [], None
-            account = self._silent.pop(agent)
-            # Under the name that the account keeps: every event brings a string of its own.
-            run = self.runs[account.id] = Run.of(account, steps[0].at)
         account = run.account
         self._steps_since += len(steps)
         if account.parent is None:
             use(account, events)
-        last, is_due = None, False
-        if steps:
-            last = next(filter(is_step, reversed(events)))
-            is_due = last.at - run.looked_at >= _A_SECOND
-        used = _used(events[0]) if len(events) == 1 else _used_by(events)
+        is_due = bool(steps) and steps[-1].at - run.looked_at >= _A_SECOND
+        used = steps[0].used if len(events) == 1 and steps else _used_by(events)
         if not is_due and not run.loops(steps) and not _passes(run, used):
             run.take(steps)
             return [], None
         # Something is to be said of a step: they are gone through one by one.
         found: list[tuple[int, c.Command]] = []
+        last = next(filter(is_step, reversed(events)), None)
         seen, before = account if len(events) == 1 else as_before(account, events), run.growth
         for event in events:
             used = _used(event)
@@ -155,14 +146,13 @@ class Forecaster:
         run = self.runs.get(event.agent)
         if run is not None and event.level == "black":
             run.alerted = False
-        account = self._silent.get(event.agent) if run is None else run.account
+        account = self.runs.silent(event.agent) if run is None else run.account
         if account is not None and account.parent is None:
             account.level = e.LEVELS.index(event.level)
 
     def released(self, event: e.BudgetReleased) -> list[c.Command]:
         """A run is over: what it taught."""
-        self._silent.pop(event.agent, None)
-        run = self.runs.pop(event.agent, None)
+        run = self.runs.close(event.agent)
         if run is None:
             return []
         account, growth = run.account, Growth.read(run.growth)
