@@ -63,7 +63,7 @@ class Surveyor:
                 yield
             if not self._is_open(account):
                 continue
-            if account.is_run or account.handed_over:
+            if account.is_run or account.terms.handed_over:
                 continue  # what a run was granted is its token budget; what a fleet was is moved by that fleet alone
             ratio = account.ratio()
             quiet = (now - account.activity_at).total_seconds()
