@@ -77,7 +77,7 @@ class SnapshotMaker:
 
     def _make(self, position: int) -> None:
         try:
-            self._process = subprocess.Popen(  # noqa: S603 - our own program
+            process = self._process = subprocess.Popen(  # noqa: S603 - our own program
                 [sys.executable, "-m", __name__, str(position)],
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -85,17 +85,19 @@ class SnapshotMaker:
                 env={**os.environ, STORE: self._url},
             )
             if self._is_stopped:
-                self._process.kill()  # it was stopped before there was a process
-            said, why = self._process.communicate()
+                process.kill()  # it was stopped before there was a process
+            said, why = process.communicate()
         except OSError as error:
             self._fail(position, str(error))
             return
-        if self._process.returncode < 0:
+        # It keeps what it has said, which is as large as the snapshot.
+        self._process = None
+        if process.returncode < 0:
             return  # it was stopped
         sha256, _, data = said.partition(b"\n")
-        if self._process.returncode:
+        if process.returncode:
             last = why.decode(errors="replace").strip().rpartition("\n")[2]
-            self._fail(position, f"the process that made it ended with {self._process.returncode}: {last}")
+            self._fail(position, f"the process that made it ended with {process.returncode}: {last}")
         else:
             self._done(Made(position, sha256.decode(), data))
 

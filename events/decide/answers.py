@@ -62,7 +62,7 @@ def lease_end(ledger: Ledger, account: Account) -> str | None:
     """When an account closes if no more messages come; None where it has no lease, where leases are frozen, and
     where only views are asked.
     """
-    if not account.lease_ms or ledger.is_paused or account not in ledger.leases:
+    if not account.terms.lease_ms or ledger.is_paused or account not in ledger.leases:
         return None
     return stamp(ledger.leases.ends_at(account))
 
@@ -194,8 +194,8 @@ def status(turn: Turn, account: Account, memory: Memory | None = None) -> Budget
         obstacles=obstacles_of(turn, account.id, account, measure, under),
         covered=shown(limited(limits, account.cover)),
         subtree=None if memory is None else _below(account, memory),
-        overdraft_max=shown(account.overdraft_max),
-        lease_seconds=seconds(account.lease_ms) if account.lease_ms else None,
+        overdraft_max=shown(account.terms.overdraft_max),
+        lease_seconds=seconds(account.terms.lease_ms) if account.terms.lease_ms else None,
         lease_expires_at=None if memory is None else lease_end(ledger, account),
         child=child_account(ledger, account),
     )

@@ -18,6 +18,7 @@ from tallystick.events.evolve.account_limits import cap
 from tallystick.events.messages.replies import Refusal
 from tallystick.events.state.accounts import Account
 from tallystick.events.state.ledger import Ledger
+from tallystick.events.state.terms import Terms
 
 _MS_PER_HOUR = Decimal(3_600_000)
 
@@ -49,9 +50,8 @@ def unopened(turn: Turn, agent: str) -> Account | Refusal:
         return Refusal(known.code, f"{known.detail}; none opens by itself: {why}", known.numbers)
     lease_ms = int(auto.idle_release_hours * _MS_PER_HOUR)
     parent = ledger.root if auto.parent is None else ledger.accounts[auto.parent]
-    account = Account.open(agent, parent, NOTHING, turn.now, lease_ms=lease_ms)
-    account.limits, account.labels, account.auto = auto.limits, dict(auto.labels) or None, True
-    account.link(parent)
+    terms = Terms(lease_ms=lease_ms, labels=dict(auto.labels) or None, limits=auto.limits, auto=True)
+    account = Account.open(agent, parent, NOTHING, turn.now, terms=terms)
     cap(ledger, account)
     return account
 
@@ -65,7 +65,7 @@ def _why_not(ledger: Ledger, agent: str, auto: AutoAccounts) -> str | None:
     parent = ledger.root if auto.parent is None else ledger.accounts.get(auto.parent)
     if parent is None:
         return f"accounts.auto.parent is {auto.parent}, which has no open account"
-    if parent.handed_over:
+    if parent.terms.handed_over:
         return f"accounts.auto.parent is {parent.id}, which is the total of another fleet"
     if auto.limits and nested(parent) >= ACCOUNT_LIMITS_MAX:
         return (
@@ -88,10 +88,10 @@ def open_by_itself(turn: Turn, account: Account, used_since: dt.datetime | None 
             agent=account.id,
             amount=Amounts(*NOTHING),
             parent=None if account.parent is turn.ledger.root else account.parent.id,
-            lease_ms=account.lease_ms,
-            labels=account.labels,
-            limits=account.limits,
-            limit_windows=windows_opened(turn.ledger, account.limits, turn.now),
+            lease_ms=account.terms.lease_ms,
+            labels=account.terms.labels,
+            limits=account.terms.limits,
+            limit_windows=windows_opened(turn.ledger, account.terms.limits, turn.now),
             auto=True,
             used_since=used_since,
         )

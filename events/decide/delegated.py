@@ -15,7 +15,7 @@ OVERRUN = "delegated_overrun"
 
 def only_its_fleet(account: Account, what: str) -> Refusal | None:
     """Why something may not be done with an account, where it is delegated; None where it is not."""
-    if not account.handed_over:
+    if not account.terms.handed_over:
         return None
     return Refusal("delegated", f"{account.id} is the total of another fleet: {what}", {"agent": account.id})
 
@@ -37,7 +37,7 @@ def may_be_opened(parent: Account, command: c.AllocateBudget) -> Refusal | None:
 def foreign_child(ledger: Ledger, agent: str, child: c.FromChild) -> Refusal | None:
     """Why a message that says that it is of an account's fleet is not."""
     account, known = ledger.accounts.get(agent), ledger.delegated.get(agent)
-    if known is None or (account is not None and not account.handed_over):
+    if known is None or (account is not None and not account.terms.handed_over):
         return Refusal("not_delegated", f"{agent} is no account for another fleet", {"agent": agent})
     if known.fleet not in (None, child.fleet):
         text = f"{agent} is the total of the fleet {known.fleet}, and not of {child.fleet}"
@@ -64,7 +64,7 @@ def bind(turn: Turn, agent: str, child: c.FromChild) -> Child:
 
 def child_account(ledger: Ledger, account: Account) -> ChildAccount | None:
     """How a delegated account stands; None where it is none."""
-    if not account.handed_over:
+    if not account.terms.handed_over:
         return None
     known = ledger.delegated[account.id]
     granted = limited(account.allocated, plus(money(account.allocated), known.returned))
@@ -75,7 +75,7 @@ def delegated_below(ledger: Ledger, account: Account) -> Account | None:
     """An open delegated account that is the account or below it; None for none."""
     for name in ledger.delegated:
         at = found = ledger.accounts.get(name)
-        while found is not None and found.handed_over and at is not None:
+        while found is not None and found.terms.handed_over and at is not None:
             if at is account:
                 return found
             at = at.parent

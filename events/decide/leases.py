@@ -130,5 +130,5 @@ def lose_leases(turn: Turn, until: dt.datetime) -> None:
 def end_agent_lease(turn: Turn, account: Account) -> None:
     """No message came by an account, or from below it, in the time of its lease: it is released with all below it."""
     heard_at = turn.ledger.leases.heard_at(account)
-    turn.record(e.AgentLeaseEnded(agent=account.id, lease_ms=account.lease_ms, heard_at=heard_at))
+    turn.record(e.AgentLeaseEnded(agent=account.id, lease_ms=account.terms.lease_ms, heard_at=heard_at))
     close_account(turn, account, fell_silent=True)

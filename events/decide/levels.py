@@ -132,7 +132,7 @@ def _relevel_one(turn: Turn, account: Account, own_usage: bool = False) -> None:
         return
     if level == BLACK:
         alert(turn, "budget_exhausted", f"{account.id} has used up its {_OWN[dimension]}", account.id)
-        if own_usage and not account.handed_over:
+        if own_usage and not account.terms.handed_over:
             _give_back_unused(turn, account)
     elif before == BLACK and any(account.given_back):
         _restore_unused(turn, account)

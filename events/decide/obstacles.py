@@ -142,7 +142,7 @@ def _refusals_to_run(turn: Turn, account: Account, measure: Enforced) -> Iterato
 
 def why_overdrawn(account: Account) -> str:
     """Why an account is stopped for what others cover for it: the dimension in which it is most is named."""
-    for d, most in enumerate(account.overdraft_max):
+    for d, most in enumerate(account.terms.overdraft_max):
         if most is not None and account.cover[d] > most:
             covered = f"{EDGE_NAMES[d]}: others cover {at_edge(account.cover[d], d)} for it"
             return f"{account.id} was stopped: {covered}, at most {at_edge(most, d)} is allowed"

@@ -44,7 +44,7 @@ def note_overdrafts(turn: Turn) -> None:
         account = accounts.get(name)
         if account is None or account.overdrawn or not account.is_beyond:
             continue
-        limits = account.overdraft_max
+        limits = account.terms.overdraft_max
         shown = [None if limits[d] is None else account.cover[d] for d in DIMENSIONS]
         turn.record(e.OverdraftExceeded(agent=name, covered=Amounts(*shown), overdraft_max=Amounts(*limits)))
         alert(turn, "overdraft_exceeded", why_overdrawn(account), name)

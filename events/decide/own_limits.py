@@ -25,13 +25,13 @@ class OwnLevel(NamedTuple):
 
 def is_by_limits(account: Account) -> bool:
     """Whether the level of an account is that of its limits; never on a ledger of views, which has no counters."""
-    return account.carves_nothing and bool(account.limits) and bool(account.caps)
+    return account.carves_nothing and bool(account.terms.limits) and bool(account.caps)
 
 
 def _own(ledger: Ledger, account: Account) -> Iterator[tuple[LimitRule, Reading]]:
     """Each measure of which an account has used something, of its own limits that count all that it uses."""
     now = micros(max(ledger.looked_at, ledger.now))
-    for rule in account.caps[-len(account.limits) :]:
+    for rule in account.caps[-len(account.terms.limits) :]:
         state = ledger.limits.states.get(rule.name)
         counter = None if state is None else state.counters.get(account.id)
         if state is None or counter is None or rule.match:

@@ -20,7 +20,6 @@ from tallystick.events.messages import proposals as p
 from tallystick.events.messages.replies import Refusal
 from tallystick.events.state.accounts import RESERVED_NAMES, ROOT, Account
 from tallystick.events.state.ledger import Ledger
-from tallystick.events.state.remembered import Closed
 
 ROLES: Final[tuple[Role, ...]] = get_args(Role)
 _COST: Final = 2
@@ -121,7 +120,7 @@ def _releases(ledger: Ledger, agent: str, command: c.ReleaseBudget) -> str | Non
     """An account that has opened by itself opens again at the next report, and what its limits have counted is gone."""
     wrong = _at_agent(ledger, agent, command)
     account = ledger.accounts.get(command.agent)
-    if wrong is None and account is not None and account.auto and account.limits:
+    if wrong is None and account is not None and account.terms.auto and account.terms.limits:
         return f"{command.agent} has opened by itself with limits, which would count anew: it is released when idle"
     return wrong
 
@@ -197,8 +196,9 @@ def opened_by_message(ledger: Ledger, id: str) -> str | None:
         return "a key for telemetry reports for accounts that open by themselves, and accounts.auto is null"
     if id in RESERVED_NAMES:
         return f"{id} is a name of the fleet itself, under which no account opens"
-    account: Account | Closed | None = ledger.accounts.get(id) or ledger.released.get(id)
-    if (account is not None and not account.auto) or ledger.tasks.get(id) is not None:
+    account, closed = ledger.accounts.get(id), ledger.released.get(id)
+    was_asked = (account is not None and not account.terms.auto) or (closed is not None and not closed.auto)
+    if was_asked or ledger.tasks.get(id) is not None:
         return f"{id} was opened by a message; a key for telemetry reports for accounts that open by themselves"
     return None
 

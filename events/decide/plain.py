@@ -192,7 +192,7 @@ def _is_plain(ledger: Ledger, account: Account) -> bool:
         and account.level < THROTTLE
         and not account.overdrawn
         and not account.called
-        and not account.handed_over
+        and not account.terms.handed_over
         and account.throttle is None
         and account.stopped is None
         and account.warning is None

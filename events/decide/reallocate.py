@@ -32,7 +32,7 @@ def return_to_pool(turn: Turn, command: c.ReturnToPool) -> Allocation | Refusal:
     if account is None:
         return unknown_agent(ledger, command.agent)
     only_limited(account, wanted, "amount")
-    if account.handed_over or command.child is not None:
+    if account.terms.handed_over or command.child is not None:
         return _return_of_child(turn, account, wanted, command.child)
     back = tuple(0 if wanted[d] is None else min(wanted[d] or 0, account.remaining(d)) for d in DIMENSIONS)
     refusal = below_minimum(ledger, account, (back[0], back[1], back[2]))
@@ -162,7 +162,7 @@ def _does_not_fit(ledger: Ledger, moves: list[p.Move]) -> Refusal | None:
 def _is_meant(move: p.Move, account: Account, other: str) -> bool:
     """Whether a move was planned for this account, and not for an earlier one of its id."""
     is_same = move.opened_at in (None, account.opened_at)
-    if account.handed_over or account.parent is None:
+    if account.terms.handed_over or account.parent is None:
         return False  # what another fleet has is moved by that fleet alone
     return is_same and name_of(account.parent) == other
 

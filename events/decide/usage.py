@@ -56,7 +56,7 @@ def book(
     priced = pricing.price(ledger.rules, command, total=total)
     account = ledger.accounts.get(agent) if over is None else None
     foreign: Account | None = None
-    if account is not None and account.handed_over and command.child is None:
+    if account is not None and account.terms.handed_over and command.child is None:
         # Only its fleet takes from the account: what others use under its name, the one above it pays.
         foreign, payer, account = account, account.parent, None
     is_new = account is None and foreign is None and command.agent is not None and over is None

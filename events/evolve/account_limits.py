@@ -12,7 +12,7 @@ from tallystick.events.state.slot_time import micros
 def cap(ledger: Ledger, account: Account) -> tuple[LimitRule, ...]:
     """Put an account under its own limits, which are returned, beside those of the accounts above it."""
     assert account.parent is not None
-    own = rules_of_account(account.id, account.limits, ledger.rules.model_name)
+    own = rules_of_account(account.id, account.terms.limits, ledger.rules.model_name)
     account.caps = account.parent.caps + own
     return own
 
@@ -32,8 +32,8 @@ def open_limits(ledger: Ledger, event: e.BudgetAllocated) -> None:
 def close_limits(ledger: Ledger, event: e.BudgetReleased) -> None:
     """The limits of an account end with it."""
     account = ledger.accounts[event.agent]
-    if account.limits:
-        own = account.caps[-len(account.limits) :]
+    if account.terms.limits:
+        own = account.caps[-len(account.terms.limits) :]
         ledger.limits.close_account(own, ledger.rules.limits.calendars | {"day"})
 
 
@@ -50,7 +50,7 @@ def keep_open(ledger: Ledger, rules: Iterable[LimitRule], now: int) -> None:
     limits = ledger.limits
     for rule in rules:
         owner = None if rule.owner is None else ledger.accounts[rule.owner]
-        if owner is None or not owner.auto:
+        if owner is None or not owner.terms.auto:
             continue
         state = limits.states[rule.name]
         counter = state.counters.get(owner.id)

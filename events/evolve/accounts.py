@@ -6,15 +6,16 @@ The steps that take `Balances` are shared with the account read model; those tha
 import bisect
 from functools import lru_cache
 
-from tallystick.config.amounts import DIMENSIONS, Triple
+from tallystick.config.amounts import DIMENSIONS, NOTHING, Triple
 from tallystick.events import catalog as e
 from tallystick.events.evolve.transfers import delegate, fill_reserve, grant, pay_cover
-from tallystick.events.state.accounts import Account, Balances, shared
+from tallystick.events.state.accounts import Account, Balances
 from tallystick.events.state.agent_leases import hear
 from tallystick.events.state.estimates import is_good
 from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.money import ZERO, less, limited_dimensions, minus, money, only, plus
 from tallystick.events.state.remembered import Closed
+from tallystick.events.state.terms import Terms, shared
 
 
 @lru_cache(maxsize=4_096)
@@ -36,14 +37,8 @@ def open_account(balances: Balances, event: e.BudgetAllocated) -> None:
         event.product,
         event.workflow,
         event.position,
-        event.lease_ms,
+        _terms(event),
     )
-    if event.overdraft_max is not None:
-        account.overdraft_max = event.overdraft_max.triple
-    account.limits, account.auto, account.handed_over = event.limits, event.auto, event.delegated
-    if event.labels is not None:
-        account.labels = shared(event.labels)
-        account.link(parent)
     if event.for_task:
         account.run = account.id
     for d in DIMENSIONS:
@@ -55,6 +50,11 @@ def open_account(balances: Balances, event: e.BudgetAllocated) -> None:
         hear(parent, event.at)
 
 
+def _terms(event: e.BudgetAllocated) -> Terms:
+    overdraft_max = NOTHING if event.overdraft_max is None else event.overdraft_max.triple
+    return shared(Terms(overdraft_max, event.lease_ms, event.labels, event.limits, event.auto, event.delegated))
+
+
 def list_account(ledger: Ledger, event: e.BudgetAllocated) -> None:
     """An account that has opened is found by its name and below its parent."""
     account = ledger.accounts[event.agent]
@@ -64,7 +64,7 @@ def list_account(ledger: Ledger, event: e.BudgetAllocated) -> None:
     bisect.insort(ledger.names, account.id)
     ledger.released.pop(account.id, None)
     ledger.orders.forget(account.id)
-    if account.lease_ms:
+    if account.terms.lease_ms:
         ledger.leases.list_account(account)
     ledger.count_account(account, 1)
     parent = account.parent
@@ -85,7 +85,7 @@ def unlist_account(ledger: Ledger, event: e.BudgetReleased) -> None:
         parent.children.pop(account.id, None)
         if not parent.children:
             parent.children = None
-    if account.lease_ms:
+    if account.terms.lease_ms:
         ledger.leases.unlist_account(account)
     ledger.count_account(account, -1)
     ledger.done.pop(account.id, None)
@@ -104,7 +104,7 @@ def unlist_account(ledger: Ledger, event: e.BudgetReleased) -> None:
         account.agent_type,
         account.budget_workflow if ledger.limits.states else account.workflow,
         account.all_labels,
-        account.auto,
+        account.terms.auto,
     )
     ledger.released_order.append((position, account.life))
     if account.stopped is not None:

@@ -23,7 +23,7 @@ from tallystick.events.evolve.day import hold_for
 from tallystick.events.evolve.limits import recount
 from tallystick.events.evolve.tasks import relevel
 from tallystick.events.log.task_snapshot import PackedTasks, kept, pack, unpack
-from tallystick.events.state.accounts import ROOT, Account, Hold, shared
+from tallystick.events.state.accounts import ROOT, Account, Hold
 from tallystick.events.state.bills import Bill
 from tallystick.events.state.charged import Charged
 from tallystick.events.state.day import Day
@@ -41,6 +41,7 @@ from tallystick.events.state.outputs import Outputs
 from tallystick.events.state.remembered import Closed, EndedHold
 from tallystick.events.state.rules import Rules
 from tallystick.events.state.slot_time import SlotTimes
+from tallystick.events.state.terms import shared
 
 FORMAT = 24
 """Raised whenever what follows changes its meaning; a snapshot of another format is ignored."""
@@ -235,7 +236,7 @@ def load(snapshot: bytes) -> Ledger | None:
         ledger.holds[hold.id] = hold
         list_hold(ledger, hold)
         hold_for(ledger, hold, 1)
-    own = {rule.name: rule for account in ledger.accounts.values() for rule in account.caps if account.limits}
+    own = {rule.name: rule for account in ledger.accounts.values() for rule in account.caps if account.terms.limits}
     ledger.limits.load(state.limits, {**ledger.rules.limits.by_name, **own})
     recount(ledger)
     ledger.slot_times, ledger.charged = SlotTimes.load(state.slot_times), Charged.load(state.charged)
@@ -264,15 +265,14 @@ def is_foreign(snapshot: bytes) -> bool:
 def _open(ledger: Ledger, account: Account) -> None:
     """Give an account its place; each was opened after those above it."""
     parent = ledger.root if account.parent_id == ROOT else ledger.accounts[account.parent_id or ""]
-    if account.labels is not None:
-        account.labels = shared(account.labels)
+    account.terms = shared(account.terms)
     account.link(parent)
     if account.growth == NO_STEPS:
         account.growth = NO_STEPS  # accounts without a report share one text
     ledger.accounts[account.id] = account
-    if account.limits:
+    if account.terms.limits:
         cap(ledger, account)
-    if account.lease_ms:
+    if account.terms.lease_ms:
         ledger.leases.list_account(account)
     if parent is not ledger.root:
         if parent.children is None:

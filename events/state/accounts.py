@@ -12,7 +12,6 @@ the money is charged to the nearest ancestor that limits the dimension (`Account
 """
 
 import datetime as dt
-import sys
 from copy import copy
 from decimal import Decimal
 from typing import Any
@@ -21,13 +20,13 @@ import msgspec
 
 from tallystick.config.amounts import NOTHING, Triple
 from tallystick.config.kinds import Priority
-from tallystick.config.limits import AccountLimit
 from tallystick.events.catalog.event import EPOCH
 from tallystick.events.catalog.forecasts import Prediction
 from tallystick.events.state.growth import NO_STEPS
 from tallystick.events.state.limit_rules import LimitRule
 from tallystick.events.state.limited_holds import Limited
 from tallystick.events.state.money import ZERO, Money, limited, limited_dimensions, money, plus
+from tallystick.events.state.terms import USUAL, Terms
 
 ROOT = "fleet"
 POOL = "pool"
@@ -130,12 +129,9 @@ class Account(msgspec.Struct, array_like=True, eq=False):
     """What it gave back when it turned black, and its parent had not to give when that ended."""
     life: int
     """The position at which it was opened: what tells it from another account of the same id. 0 for the root."""
-    overdraft_max: Triple
-    """What others may cover for it at most; None where there is no bound."""
+    terms: Terms
     overdrawn: bool
-    """It is stopped, because others cover more for it than that."""
-    lease_ms: int
-    """How long it stays open without a message by it, or from below it; 0: until it is released."""
+    """It is stopped, because others cover more for it than they may at most."""
     heard_at: dt.datetime
     """Of an account with a lease, when the last message came by it, or from below it down to accounts with leases of
     their own."""
@@ -145,16 +141,8 @@ class Account(msgspec.Struct, array_like=True, eq=False):
     most_nanos: int
     called: int
     """0; 1 once it knows of its last call; 2 once that was used. More budget makes it 0 again."""
-    labels: dict[str, str] | None
-    """Its own free labels; None for none."""
-    limits: tuple[AccountLimit, ...]
-    """Its own limits."""
-    auto: bool
-    """It has opened by itself."""
     counts_until: int
     """Where it has opened by itself: until when its limits count what was used, in microseconds."""
-    handed_over: bool
-    """It is the total of another fleet, which alone takes from it."""
     parent: "Account | None" = None
     payers_above: "tuple[Account, Account, Account]" = LATER
     """Who pays in a dimension that it does not limit. The root's children share one tuple."""
@@ -187,7 +175,7 @@ class Account(msgspec.Struct, array_like=True, eq=False):
         product: str | None = None,
         workflow: str | None = None,
         life: int = 0,
-        lease_ms: int = 0,
+        terms: Terms = USUAL,
     ) -> "Account":
         """An account that was just opened: all that it is allocated is free."""
         free = money(allocated)
@@ -228,19 +216,14 @@ class Account(msgspec.Struct, array_like=True, eq=False):
             forecasts=None,
             owed=ZERO,
             life=life,
-            overdraft_max=NOTHING,
+            terms=terms,
             overdrawn=False,
-            lease_ms=lease_ms,
             heard_at=opened_at,
             most_tokens=0,
             most_ms=0,
             most_nanos=0,
             called=0,
-            labels=None,
-            limits=(),
-            auto=False,
             counts_until=0,
-            handed_over=False,
         )
         account.link(parent)
         return account
@@ -252,10 +235,11 @@ class Account(msgspec.Struct, array_like=True, eq=False):
         self.dims = limited_dimensions(self.allocated)
         self.budget_product = self.product or (None if parent is None else parent.budget_product)
         self.run = None if parent is None else parent.run
-        self.leased = self if self.lease_ms else None if parent is None else parent.leased
+        self.leased = self if self.terms.lease_ms else None if parent is None else parent.leased
         self.caps = () if parent is None else parent.caps
         above, workflow = (None, None) if parent is None else (parent.all_labels, parent.budget_workflow)
-        self.all_labels = above if not self.labels else {**above, **self.labels} if above else self.labels
+        labels = self.terms.labels
+        self.all_labels = above if not labels else {**above, **labels} if above else labels
         self.budget_workflow = self.workflow or workflow
 
     def twin(self, parent: "Account | None") -> "Account":
@@ -346,7 +330,7 @@ class Account(msgspec.Struct, array_like=True, eq=False):
     @property
     def is_beyond(self) -> bool:
         """Whether others cover more for it than they may."""
-        return any(most is not None and self.cover[d] > most for d, most in enumerate(self.overdraft_max))
+        return any(most is not None and self.cover[d] > most for d, most in enumerate(self.terms.overdraft_max))
 
     def remaining_all(self) -> Triple:
         """`remaining` by dimension. It is the free balance: an account that others cover has nothing free."""
@@ -364,11 +348,6 @@ class Account(msgspec.Struct, array_like=True, eq=False):
             if ratio > most:  # noqa: PLR1730 - a call of max() costs more than all the rest of this loop
                 most = ratio
         return most
-
-
-def shared(labels: dict[str, str]) -> dict[str, str]:
-    """The same labels. Every record brings texts of its own; accounts that are labelled alike share one."""
-    return {sys.intern(name): sys.intern(value) for name, value in labels.items()}
 
 
 class Balances:

@@ -146,7 +146,7 @@ class AgentLeases:
         return max(heard_at, self.begun_at)
 
     def _end(self, account: Account, heard_at: dt.datetime) -> dt.datetime:
-        return later(max(heard_at, self.begun_at), account.lease_ms * _MILLISECOND)
+        return later(max(heard_at, self.begun_at), account.terms.lease_ms * _MILLISECOND)
 
 
 def _moment(at: int) -> dt.datetime:

@@ -236,7 +236,7 @@ class Ledger(Balances):
 
     def count_account(self, account: Account, sign: int) -> None:
         """An account has opened, or is about to close."""
-        self.auto_accounts += sign * account.auto
+        self.auto_accounts += sign * account.terms.auto
         self.without_budget += sign * account.carves_nothing
 
     def same_account(self, agent: str | None, life: int) -> Account | None:

@@ -12,6 +12,7 @@ from tallystick.config.limits import AccountLimit
 from tallystick.events import catalog as e
 from tallystick.events.state.accounts import Account, Balances
 from tallystick.events.state.money import ZERO, limited, minus, money, plus
+from tallystick.events.state.terms import Terms, shared
 from tallystick.projections.views.view import moved, within
 
 OPEN, STOPPED, RELEASED, UNALLOCATED = "open", "stopped", "released", "unallocated"
@@ -141,14 +142,14 @@ def row_of(account: Account, reports: int) -> AgentRow:
         task=account.is_run,
         life=account.life,
         held_above=_above(account),
-        overdraft_max=Amounts(*account.overdraft_max),
+        overdraft_max=Amounts(*account.terms.overdraft_max),
         overdrawn=account.overdrawn,
-        lease_ms=account.lease_ms,
+        lease_ms=account.terms.lease_ms,
         largest=moved(account.largest),
         called=account.called,
-        labels=account.labels,
-        limits=account.limits,
-        auto=account.auto,
+        labels=account.terms.labels,
+        limits=account.terms.limits,
+        auto=account.terms.auto,
     )
 
 
@@ -184,11 +185,9 @@ def _account_below(parent: Account, row: AgentRow, balances: Balances) -> Accoun
         row.product,
         row.workflow,
         row.life,
-        row.lease_ms,
+        shared(Terms(row.overdraft_max.triple, row.lease_ms, row.labels, row.limits, row.auto, row.child is not None)),
     )
-    account.overdraft_max, account.overdrawn = row.overdraft_max.triple, row.overdrawn
-    account.labels, account.limits, account.auto = row.labels, row.limits, row.auto
-    account.handed_over = row.child is not None
+    account.overdrawn = row.overdrawn
     if row.task:
         account.run = account.id
     account.cover, account.closed = money(row.cover.triple), money(row.closed.triple)

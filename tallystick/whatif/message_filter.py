@@ -167,7 +167,12 @@ class MessageFilter:
         if agent is None:
             return command
         there = log.accounts.get(agent)
-        if there is not None and not there.auto and agent not in other.accounts and not isinstance(command, _OPENING):
+        if (
+            there is not None
+            and not there.terms.auto
+            and agent not in other.accounts
+            and not isinstance(command, _OPENING)
+        ):
             self.reason = NO_ACCOUNT
             return None
         if isinstance(command, c.ReportUsage | c.Reserve) and self._is_stopped_by(command, agent, log, other):

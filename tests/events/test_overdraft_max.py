@@ -276,6 +276,6 @@ def test_whatever_happens_nothing_more_is_covered_for_an_account_beyond_its_boun
 
 
 def _shown(account: Any) -> Any:
-    units, _, nanos = account.overdraft_max
+    units, _, nanos = account.terms.overdraft_max
     shown = tokens(units)
     return shown if nanos is None else type(shown)(tokens=units, cost_usd="0.00" if not nanos else "0.10")

@@ -284,7 +284,7 @@ LIMIT = {"window": "hour", "max": {"tokens": 100}}
 def test_an_agent_does_not_begin_its_own_limits_anew(limits: list[dict[str, Any]]) -> None:
     core = Core(fleet(1_000_000, accounts={"auto": {"limits": limits}}))
     core.given(c.ReportUsage(agent="ann", usage=allocate("x", 90).budget))
-    assert core.ledger.accounts["ann"].auto
+    assert core.ledger.accounts["ann"].terms.auto
     release = c.ReleaseBudget(agent="ann")
     refused = refusal_of(core.ledger, release, Caller("agent", "ann"))
     assert (refused is None) == (not limits)

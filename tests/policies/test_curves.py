@@ -4,7 +4,7 @@ import pytest
 
 from tallystick.actors.policies.forecasting.curves import Curves
 from tallystick.actors.policies.forecasting.growth_forecast import AVERAGE_RATE, Course
-from tallystick.actors.policies.forecasting.runs import runs_of
+from tallystick.actors.policies.forecasting.runs import Runs
 from tallystick.actors.policies.parts import whole
 from tallystick.config.amounts import TOKENS, Amounts
 from tallystick.events import catalog as e
@@ -34,7 +34,7 @@ def looked(history: History, going: dict[str, int], agent_type: str = "qa") -> C
     for name, steps in going.items():
         core.given(*[use(name, 10)] * steps)
     curves = Curves(history)
-    whole(curves.look(core.ledger.names, runs_of(core.ledger)))
+    whole(curves.look(core.ledger.names, Runs(core.ledger)))
     return curves
 
 

@@ -7,7 +7,6 @@ from collections.abc import Generator
 import pytest
 
 from tallystick.actors.policies.forecasting.forecaster import Forecaster
-from tallystick.actors.policies.forecasting.runs import Run
 from tallystick.actors.policies.parts import AT_ONCE, whole
 from tallystick.actors.policies.rebalancing import survey
 from tallystick.actors.policies.rebalancing.figures import Figures
@@ -60,7 +59,8 @@ class Fleet:
             account = Account.open(name, ROOT, (tokens, None, None), START, agent_type="qa")
             account.model, account.spent_tokens = "m", steps * STEP
             self.open(name, account)
-            run = self.forecaster.runs[name] = Run.of(account, START)
+            run = self.forecaster.runs.begin(name, START)
+            assert run is not None
             for step in range(steps):
                 account.growth = observed(account.growth, (STEP, 0, 0))
                 run.take(START + dt.timedelta(seconds=step), run.streak.after((STEP, 0, 0)), account.growth)
@@ -68,6 +68,7 @@ class Fleet:
     def open(self, name: str, account: Account) -> None:
         self.ledger.accounts[name] = account
         insort(self.ledger.names, name)
+        self.forecaster.runs.open(account)
 
     def survey(self, free: int, later: float = 0.0) -> Survey:
         """So many seconds later, with so much in the pool."""

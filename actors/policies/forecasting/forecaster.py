@@ -13,7 +13,7 @@ from tallystick.actors.policies.forecasting.anomalies import LOOP_STEPS, Found, 
 from tallystick.actors.policies.forecasting.curves import Curves
 from tallystick.actors.policies.forecasting.exhaustion import Exhaustion, foresee, stage_of
 from tallystick.actors.policies.forecasting.growth_forecast import Course, growth_by_dimension
-from tallystick.actors.policies.forecasting.runs import Run, as_before, charge, is_step, runs_of, stand_in, use
+from tallystick.actors.policies.forecasting.runs import Run, Runs, as_before, charge, is_step, stand_in, use
 from tallystick.actors.policies.parts import Parts
 from tallystick.config.amounts import EDGE_NAMES, Amounts
 from tallystick.events import catalog as e
@@ -49,12 +49,10 @@ class Forecaster:
     """The runs of open agents, and forecasts of them, by what the ledger says behind the newest batch of events."""
 
     def __init__(self, ledger: Ledger) -> None:
-        self.runs = runs_of(ledger)
+        self.runs = Runs(ledger)
         self._ledger = ledger
         self._begun_at = ledger.position
         self._shown = 0
-        self._silent = {name: account for name, account in ledger.accounts.items() if name not in self.runs}
-        """The accounts that have not reported."""
         self._curves: Curves | None = None
         self._steps_since = 0
         """Reports since the last look at all open runs began."""
@@ -71,10 +69,7 @@ class Forecaster:
     def opened(self, event: e.BudgetAllocated) -> None:
         """An account has opened. An id that is allocated again begins a new run."""
         account = self._ledger.same_account(event.agent, event.position)
-        if account is None:
-            account = stand_in(event)
-        self.runs.pop(account.id, None)
-        self._silent[account.id] = account
+        self.runs.open(stand_in(event) if account is None else account)
 
     def follow(self, agent: str, events: Sequence[Any]) -> tuple[list[tuple[int, c.Command]], Look | None]:
         """Take in what an agent used in a batch, in order: what is to be recorded by position, and looked at.
@@ -84,11 +79,9 @@ class Forecaster:
         """
         run, steps = self.runs.get(agent), [one for one in events if is_step(one)]
         if run is None:
-            if not steps or agent not in self._silent:
+            run = self.runs.begin(agent, steps[0].at) if steps else None
+            if run is None:
                 return [], None
-            account = self._silent.pop(agent)
-            # Under the name that the account keeps: every event brings a string of its own.
-            run = self.runs[account.id] = Run.of(account, steps[0].at)
         account = run.account
         self._steps_since += len(steps)
         if account.parent is None:
@@ -167,14 +160,13 @@ class Forecaster:
         run = self.runs.get(event.agent)
         if run is not None and event.level == "black":
             run.alerted = False
-        account = self._silent.get(event.agent) if run is None else run.account
+        account = self.runs.silent(event.agent) if run is None else run.account
         if account is not None and account.parent is None:
             account.level = e.LEVELS.index(event.level)
 
     def released(self, event: e.BudgetReleased) -> list[c.Command]:
         """A run is over: what it taught."""
-        self._silent.pop(event.agent, None)
-        run = self.runs.pop(event.agent, None)
+        run = self.runs.close(event.agent)
         if run is None:
             return []
         account, growth = run.account, Growth.read(run.growth)

@@ -6,7 +6,7 @@ kept by the ledger too, so that a tracker which begins anew loses nothing of the
 
 import datetime as dt
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from typing import Any
 
@@ -91,9 +91,63 @@ def is_step(event: Any) -> bool:
     return type(event) is not e.HoldSpent
 
 
-def runs_of(ledger: Ledger) -> dict[str, Run]:
-    """The runs of all open agents that have reported."""
-    return {name: Run.of(account) for name, account in ledger.accounts.items() if account.growth != NO_STEPS}
+class Runs(Mapping[str, Run]):
+    """The runs of all open agents that have reported, by the names of their accounts.
+
+    Those that have not are in the same dictionary: a second one would be as large, and keep its size as they report.
+    """
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._agents: dict[str, Run | Account] = {
+            name: account if account.growth == NO_STEPS else Run.of(account)
+            for name, account in ledger.accounts.items()
+        }
+        self._begun = sum(type(one) is Run for one in self._agents.values())
+
+    def open(self, account: Account) -> None:
+        """An account has opened, which has not reported."""
+        self.close(account.id)
+        self._agents[account.id] = account
+
+    def begin(self, agent: str, at: dt.datetime) -> Run | None:
+        """The run of an agent that reports for the first time; None where no such account is open."""
+        account = self.silent(agent)
+        if account is None:
+            return None
+        self._begun += 1
+        # Under the name that the account keeps: every event brings a string of its own.
+        run = self._agents[account.id] = Run.of(account, at)
+        return run
+
+    def close(self, agent: str) -> Run | None:
+        """An account is not open any more: its run, if it has reported."""
+        one = self._agents.pop(agent, None)
+        if not isinstance(one, Run):
+            return None
+        self._begun -= 1
+        return one
+
+    def silent(self, agent: str) -> Account | None:
+        """An open account that has not reported."""
+        one = self._agents.get(agent)
+        return one if isinstance(one, Account) else None
+
+    def get(self, agent: str, default: Any = None) -> Any:
+        # Every report passes here.
+        one = self._agents.get(agent)
+        return one if type(one) is Run else default
+
+    def __getitem__(self, agent: str) -> Run:
+        one = self._agents[agent]
+        if isinstance(one, Run):
+            return one
+        raise KeyError(agent)
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name, one in self._agents.items() if type(one) is Run)
+
+    def __len__(self) -> int:
+        return self._begun
 
 
 # --- accounts as they were within a batch -----------------------------------------------------------------------------

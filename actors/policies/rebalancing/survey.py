@@ -69,7 +69,7 @@ class Surveyor:
             if self._pace.is_over():
                 yield
             account = self._agents.get(name)
-            if account is None or account.is_run or account.handed_over:
+            if account is None or account.is_run or account.terms.handed_over:
                 continue  # what a run was granted is its token budget; what a fleet was is moved by that fleet alone
             ratio = account.ratio()
             quiet = (now - account.activity_at).total_seconds()
