@@ -221,16 +221,11 @@ class Load:
 
 
 @contextmanager
-def running_load(
-    agents: int = AGENTS, projector: bool = True, followers: Sequence[Callable[[Sequence[Event]], None]] = ()
-) -> Iterator[tuple[Load, Store]]:
-    """A live fleet on a fresh SQLite file, its specialists at work and a projector following in its own process.
-
-    ``followers``: as for `Fleet.open`.
-    """
+def running_load(agents: int = AGENTS, projector: bool = True) -> Iterator[tuple[Load, Store]]:
+    """A live fleet on a fresh SQLite file, its specialists at work and a projector following in its own process."""
     with tempfile.TemporaryDirectory() as folder:
         url = f"sqlite:///{Path(folder) / 'fleet.db'}"
-        with Fleet.open(url, from_mapping(RICH), followers=followers) as fleet:
+        with Fleet.open(url, from_mapping(RICH)) as fleet:
             load = Load(fleet, agents)
             follower = subprocess.Popen([sys.executable, "-m", "tallystick.projections", url]) if projector else None
             try:
