@@ -3,13 +3,25 @@
 These are the only places where a balance changes. They apply what an event says and decide nothing.
 """
 
+from typing import Protocol
+
 from tallystick.config.amounts import DIMENSIONS, Amounts, Triple
-from tallystick.events import catalog as e
 from tallystick.events.state.accounts import OVERDRAFT, POOL, RESERVE, Account, Balances
 from tallystick.events.state.money import ZERO, Money, minus, money, only, plus
 
 
-def spend(balances: Balances, account: Account, event: "e.UsageReported | e.HoldSettled | e.UsageCorrected") -> None:
+class Used(Protocol):
+    """What was used, by dimension."""
+
+    @property
+    def tokens(self) -> int: ...
+    @property
+    def time_ms(self) -> int: ...
+    @property
+    def cost_nanos(self) -> int: ...
+
+
+def spend(balances: Balances, account: Account, event: Used) -> None:
     """Book a use: on the account, on the accounts that pay for it, and on the fleet."""
     total = balances.spent
     total[0] += event.tokens

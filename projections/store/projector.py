@@ -1,15 +1,19 @@
 """Brings views up to the log: a page of events at a time, exactly once, from wherever they were left."""
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
+from typing import NamedTuple
 
 import msgspec
 
 from tallystick.events.catalog import Event
+from tallystick.events.catalog.event import EPOCH
 from tallystick.events.log.broken_chain import BrokenChain
-from tallystick.events.log.codec import decode_event, digest_of
-from tallystick.events.log.store import Record, Store
+from tallystick.events.log.codec import GENESIS, decode_event, digest_of
+from tallystick.events.log.store import Record, Row, Store
+from tallystick.events.log.store_segments import records_behind
+from tallystick.events.log.whole_rows import whole
 from tallystick.projections.store.view_store import NOTHING_KEPT, NotKept, Overtaken, ViewStore
 from tallystick.projections.views.all_views import Folding
 from tallystick.projections.views.view import Progress
@@ -33,7 +37,14 @@ class Projector:
         self._store = store
         self._views = views
         self._broken_off = False
+        self._begins = 0
+        """The first row that is read may begin before this position; of another one that would be wrong."""
         self._take_up()
+
+    @property
+    def position(self) -> int:
+        """How far the views have come."""
+        return self._reached.position
 
     def catch_up(
         self, upto: int | None = None, progress: Progress | None = None, stopping: threading.Event | None = None
@@ -47,13 +58,13 @@ class Projector:
         """
         if self._broken_off:
             self._take_up()
-        records = self._records(upto, progress)
+        rows = self._rows(upto, progress)
         while True:
             try:
-                folded = self._fold(islice(records, PAGE))
+                folded = self._fold(rows, upto)
             except Overtaken:
                 self._take_up()
-                records = self._records(upto, progress)
+                rows = self._rows(upto, progress)
                 continue
             except BaseException:
                 self._broken_off = True  # what was folded of the page was not kept
@@ -61,13 +72,13 @@ class Projector:
             if not folded or (stopping is not None and stopping.is_set()):
                 return self.position
 
-    def _records(self, upto: int | None, progress: Progress | None) -> Iterator[Record]:
-        records = self._store.read(self.position, upto)
+    def _rows(self, upto: int | None, progress: Progress | None) -> Iterator[Row]:
+        rows, self._begins = self._store.rows(self.position, upto), self.position
         if progress is None:
-            return records
+            return rows
         last = self._store.last()
         end = upto or (0 if last is None else last.position)
-        return progress(records, end - self.position)
+        return _shown(rows, self.position, progress(iter(range(self.position, end)), end - self.position))
 
     def _take_up(self) -> None:
         """Restore the fold from the kept rows, if they are of this log; else begin again."""
@@ -75,7 +86,7 @@ class Projector:
         if kept.position and not is_of(self._store, kept.position, kept.digest):
             self._views.reset()
             kept = NOTHING_KEPT
-        self.position = kept.position
+        self._reached = _Reached(kept.position, bytes.fromhex(kept.digest) or GENESIS)
         self._folding = Folding(self._views.kinds, self._views.row)
         self._broken_off = False
         try:
@@ -83,24 +94,62 @@ class Projector:
         except (msgspec.MsgspecError, LookupError, ValueError) as error:
             raise NotKept(f"the kept views cannot be read: {error}; {_REMEDY}") from error
 
-    def _fold(self, records: Iterable[Record]) -> bool:
-        """Fold a page, and keep what it changed; false where there was nothing to fold."""
-        after = position = self.position
-        steps = self._folding.steps
-        record = event = None
+    def _fold(self, rows: Iterable[Row], upto: int | None) -> bool:
+        """Fold a page of rows, and keep what it changed; false where there was nothing to fold."""
+        after = last = self._reached
         try:
-            for record in records:
-                position += 1
-                event = event_in(record, position)
-                for step in steps[type(event)]:
-                    step(event)
+            for row in rows:
+                events, last = _read(row, last, self._begins, upto)
+                self._begins = 0
+                self._folding.fold(events)
+                if last.position >= after.position + PAGE:
+                    break
         except LookupError as error:
-            raise NotKept(f"the kept views do not fit the log at position {position}: {error!r}; {_REMEDY}") from error
-        if record is None or event is None:
+            text = f"do not fit the log at position {last.position}: {error!r}; {_REMEDY}"
+            raise NotKept(f"the kept views {text}") from error
+        if last.event is None or last.position == after.position:
             return False
-        self._views.keep(self._folding.changes(event), after, position, digest_of(record.data).hex())
-        self.position = position
+        self._views.keep(self._folding.changes(last.event), after.position, last.position, last.digest.hex())
+        self._reached = last
         return True
+
+
+class _Reached(NamedTuple):
+    """How far a fold has come: a position, the digest there, and the event, once one was folded."""
+
+    position: int
+    digest: bytes
+    event: Event | None = None
+
+
+def _read(row: Row, before: _Reached, after: int, upto: int | None) -> tuple[Sequence[Event], _Reached]:
+    """The events of a row with ``after < position <= upto``, and how far they lead.
+
+    Raises:
+        BrokenChain: a record is missing, or cannot be read.
+    """
+    if upto is None or row.position <= upto:
+        found = whole(row, before.position, before.digest, EPOCH if before.event is None else before.event.at)
+        if found is not None:
+            return found.events, _Reached(row.position, found.digests[-1], found.events[-1])
+    events, reached = [], before
+    for record in records_behind(row, before.position):
+        if after < record.position and (upto is None or record.position <= upto):
+            event = event_in(record, reached.position + 1)
+            events.append(event)
+            reached = _Reached(record.position, digest_of(record.data), event)
+    return events, reached
+
+
+def _shown(rows: Iterable[Row], after: int, ticks: Iterator[int]) -> Iterator[Row]:
+    """Rows as they are; a progress bar is moved on by their records."""
+    for row in rows:
+        yield row
+        for _ in islice(ticks, row.position - after):
+            pass
+        after = row.position
+    for _ in ticks:
+        pass
 
 
 def is_of(store: Store, position: int, digest: str) -> bool:

@@ -22,6 +22,7 @@ from tallystick.projections.views.agent_rows import (
     row_of,
     unallocated_row,
 )
+from tallystick.projections.views.summed_use import SummedUse
 from tallystick.projections.views.view import Changes, Look, Row, Steps, encode, moved
 
 
@@ -129,6 +130,11 @@ class AgentsView:
         else:
             self._used_without_account(event)
 
+    def _summed(self, use: SummedUse) -> None:
+        self._touched.add(use.agent)
+        self._reports[use.agent] = self._reports.get(use.agent, 0) + use.reports
+        self._pay(use.account, use)
+
     def _ordered(self, event: "e.AgentStopped | e.AgentResumed") -> None:
         """An id without an open account is stopped, or may go on."""
         self._touched.add(event.agent)
@@ -147,7 +153,7 @@ class AgentsView:
     def _pay(
         self,
         account: Account,
-        event: "e.UsageReported | e.HoldSettled | e.UsageCorrected",
+        event: "e.UsageReported | e.HoldSettled | e.UsageCorrected | SummedUse",
         *,
         is_own: bool = True,
         but: Sequence[str] | None = None,
@@ -271,6 +277,7 @@ class AgentsView:
         e.BudgetReturned: _drawn,
         **dict.fromkeys((e.BudgetMoved, e.Covered, e.CoverRepaid), _between),
         e.UsageReported: _used,
+        SummedUse: _summed,
         e.HoldSettled: _settled,
         e.HoldSpent: _settled,
         e.UsageCorrected: _corrected,

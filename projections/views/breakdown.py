@@ -16,6 +16,7 @@ from tallystick.config.amounts import Amounts
 from tallystick.events import catalog as e
 from tallystick.events.state.accounts import Balances
 from tallystick.events.state.money import ZERO, Money, minus, money, plus
+from tallystick.projections.views.summed_use import SummedUse
 from tallystick.projections.views.usage_names import ModelRow, Names, Sums, TaskRow, UsageNames, Use
 from tallystick.projections.views.view import Changes, Look, Row, Steps, encode, moved
 
@@ -160,6 +161,10 @@ class BreakdownView:
         date = event.counts_on if earlier and event.counts_on is not None else day.date
         self._add(self._cell(date, _when(event), names), (event.tokens, event.time_ms, event.cost_nanos), 1)
 
+    def _summed(self, use: SummedUse) -> None:
+        self._today(use.at)
+        self._sums.add(self._names.of_sum(use), use, use.reports)
+
     def _count(self) -> None:
         """Add to the cells what was used in the hour at hand."""
         for names, used, reports in self._sums.take():
@@ -215,6 +220,7 @@ class BreakdownView:
         e.ConfigLoaded: _configured,
         e.DayBegan: _began,
         e.UsageReported: _use,
+        SummedUse: _summed,
         e.HoldSettled: _use,
         e.HoldSpent: _use,
         e.UsageCorrected: _corrected,

@@ -14,6 +14,7 @@ from tallystick.config.amounts import COST, Amounts, exact_units
 from tallystick.events import catalog as e
 from tallystick.events.state.accounts import Balances
 from tallystick.events.state.money import ZERO, Money, minus, money, plus
+from tallystick.projections.views.summed_use import SummedUse
 from tallystick.projections.views.usage_names import ModelRow, Names, Sums, TaskRow, UsageNames, Use
 from tallystick.projections.views.view import Changes, Look, Row, Steps, encode, moved
 
@@ -173,6 +174,10 @@ class CostView:
         if event.history:
             day.history = _sum(day.history, (event.tokens, event.time_ms, event.cost_nanos))
 
+    def _summed(self, use: SummedUse) -> None:
+        self._today(use.at)
+        self._sums.add(self._names.of_sum(use), use, use.reports)
+
     def _count(self) -> None:
         """Add to the rows of the day at hand what was used on it."""
         day = self._day
@@ -263,6 +268,7 @@ class CostView:
         e.BreakerTripped: _tripped,
         e.BreakerClosed: _closed,
         e.UsageReported: _use,
+        SummedUse: _summed,
         e.HoldSettled: _use,
         e.HoldSpent: _use,
         e.TaskSubmitted: _submitted,

@@ -13,6 +13,7 @@ from tallystick.config.amounts import Amounts
 from tallystick.events import catalog as e
 from tallystick.events.state.accounts import Balances
 from tallystick.events.state.money import ZERO, Money, money, plus
+from tallystick.projections.views.summed_use import SummedUse
 from tallystick.projections.views.view import Changes, Look, Row, Steps, encode, moved
 
 DAYS_LIVE = 15
@@ -61,6 +62,15 @@ class HoursView:
         used[2] += event.cost_nanos
         self._reports += 1
 
+    def _summed(self, use: SummedUse) -> None:
+        if use.at >= self._ends:
+            self._turn(use.at)
+        used = self._used
+        used[0] += use.tokens
+        used[1] += use.time_ms
+        used[2] += use.cost_nanos
+        self._reports += use.reports
+
     def _corrected(self, event: e.UsageCorrected) -> None:
         """A correction counts in the hour of its record, which may be finished."""
         if event.record.history:
@@ -87,6 +97,7 @@ class HoursView:
 
     steps: ClassVar[Steps] = {
         e.UsageReported: _use,
+        SummedUse: _summed,
         e.HoldSettled: _use,
         e.HoldSpent: _use,
         e.UsageCorrected: _corrected,

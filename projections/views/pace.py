@@ -14,6 +14,7 @@ import msgspec
 from tallystick.events import catalog as e
 from tallystick.events.state.accounts import Balances
 from tallystick.events.state.money import ZERO, Money, plus
+from tallystick.projections.views.summed_use import SummedUse
 from tallystick.projections.views.view import Changes, Look, Row, Steps, encode
 
 MINUTES_KEPT: Final = 15
@@ -103,13 +104,17 @@ class PaceView:
     def _use(self, event: "e.UsageReported | e.HoldSettled") -> None:
         if self._fleet.began_at is None:
             self._began(event)
-        at = event.used_at
+        account = event.account
+        self._add(event.used_at, account if account in self._balances.accounts else None, event)
+
+    def _summed(self, use: SummedUse) -> None:
+        self._add(use.at, use.agent, use)
+
+    def _add(self, at: dt.datetime, agent: str | None, event: "e.UsageReported | e.HoldSettled | SummedUse") -> None:
         if not self._begins <= at < self._ends:
             self._count()
             self._begins = at.replace(second=0, microsecond=0)
             self._ends = self._begins + dt.timedelta(seconds=_MINUTE)
-        account = event.account
-        agent = account if account in self._balances.accounts else None
         found = self._sums.get(agent)
         if found is None:
             self._sums[agent] = [event.tokens, event.time_ms, event.cost_nanos]
@@ -155,6 +160,7 @@ class PaceView:
         e.ConfigLoaded: _began,
         e.BudgetAllocated: _began,
         e.UsageReported: _use,
+        SummedUse: _summed,
         e.HoldSettled: _use,
         e.HoldSpent: _use,
         e.UsageCorrected: _corrected,

@@ -11,6 +11,7 @@ import msgspec
 from tallystick.events import catalog as e
 from tallystick.events.state.accounts import Account, Balances
 from tallystick.events.state.money import Money
+from tallystick.projections.views.summed_use import SummedUse
 from tallystick.projections.views.view import Look, Row, encode
 
 Use = e.UsageReported | e.HoldSettled
@@ -56,15 +57,15 @@ class Sums:
     def __init__(self) -> None:
         self._sums: dict[Names, list[int]] = {}
 
-    def add(self, names: Names, event: Use) -> None:
+    def add(self, names: Names, event: Use | SummedUse, reports: int = 1) -> None:
         found = self._sums.get(names)
         if found is None:
-            self._sums[names] = [event.tokens, event.time_ms, event.cost_nanos, 1]
+            self._sums[names] = [event.tokens, event.time_ms, event.cost_nanos, reports]
         else:
             found[0] += event.tokens
             found[1] += event.time_ms
             found[2] += event.cost_nanos
-            found[3] += 1
+            found[3] += reports
 
     def take(self) -> list[tuple[Names, Money, int]]:
         """Names, what was used for them, and in how many records."""
@@ -116,12 +117,18 @@ class UsageNames:
             self._runs_on(event.agent, event.model)
         return self._names(event, account, self._models.get(event.agent))
 
+    def of_sum(self, use: SummedUse) -> Names:
+        """What several reports of one agent count for."""
+        if use.model is not None:
+            self._runs_on(use.agent, use.model)
+        return self._names(use, use.account, use.model)
+
     def corrected(self, event: e.UsageCorrected) -> Names:
         """What a correction counts for: the record's own labels, as of its hold's nothing is kept when it has ended."""
         product = self._product_corrected(event)
         return Names(event.agent, product, event.model, event.agent_type, _in_order(event.record.labels))
 
-    def _names(self, event: Use, account: Account | None, model: str | None) -> Names:
+    def _names(self, event: Use | SummedUse, account: Account | None, model: str | None) -> Names:
         if account is None:
             kind, product = getattr(event, "agent_type", None), self._product_of(event)
         else:
@@ -133,7 +140,7 @@ class UsageNames:
                 return before
         return Names(event.agent, product, model, kind, self._labels_of(event))
 
-    def _labels_of(self, event: Use) -> Labels:
+    def _labels_of(self, event: Use | SummedUse) -> Labels:
         """Its own labels over those of its hold, while that stands."""
         hold = None if event.hold is None else self._balances.holds.get(event.hold)
         notes = None if hold is None else hold.notes
@@ -147,7 +154,7 @@ class UsageNames:
             return event.product
         return self._products.get(record.agent) or self._kept_product(record.agent) or event.product
 
-    def _product_of(self, event: Use) -> str | None:
+    def _product_of(self, event: Use | SummedUse) -> str | None:
         """Of usage without an open account, the product that it had, or that of the account that is charged for it."""
         if isinstance(event, e.UsageReported) and (event.product is not None or event.life is not None):
             return event.product

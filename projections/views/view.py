@@ -31,8 +31,10 @@ Changes = Mapping[str, Row | None]
 """Rows that are new or different, by id; None for one that is gone."""
 Look = Callable[[str, str], bytes | None]
 """The kept row of a view (its name) with an id, as it was when ``changes`` were last asked."""
-Steps = Mapping[type[Event], Callable[[Any, Any], None]]
-"""What a view does with an event, by the event's class: a method of the view, given the event."""
+Steps = Mapping[type[Any], Callable[[Any, Any], None]]
+"""What a view does with an event, by the event's class: a method of the view, given the event. A view that follows
+`UsageReported` may follow `summed_use.SummedUse` as well: then plain reports come as their sums.
+"""
 
 
 class View(Protocol):

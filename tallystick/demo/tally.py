@@ -75,9 +75,9 @@ class Tally:
         """Fold and count what was noted."""
         after, last = self.events, None
         while self._inbox:
-            for last in self._inbox.popleft():
-                for step in self._folding.steps[type(last)]:
-                    step(last)
+            events = self._inbox.popleft()
+            self._folding.fold(events)
+            for last in events:
                 self._count(last)
         if last is not None:
             self.views.keep(self._folding.changes(last), after, last.position, "")

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from eventsourcing.sqlite import SQLiteCursor
 
-from tallystick.events.log.store import Record, Store, open_store
+from tallystick.events.log.store import Row, Store, open_store
 from tallystick.projections.store.projector import Projector
 from tallystick.projections.store.rebuilding import Rebuilt, rebuild, renew
 from tallystick.projections.store.view_store import NotKept, Overtaken
@@ -38,8 +38,8 @@ class Meddled:
         self._store = store
         self._deeds = list(deeds)
 
-    def read(self, after: int = 0, upto: int | None = None) -> Iterator[Record]:
-        yield from self._store.read(after, upto)
+    def rows(self, after: int = 0, upto: int | None = None) -> Iterator[Row]:
+        yield from self._store.rows(after, upto)
         if self._deeds:
             self._deeds.pop(0)()
 

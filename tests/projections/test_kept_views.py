@@ -7,7 +7,8 @@ from contextlib import closing
 
 import pytest
 
-from tallystick.events.log.store import Record, StoreError, open_store
+from tallystick.events.log.store import Row as StoredRow
+from tallystick.events.log.store import StoreError, open_store
 from tallystick.projections.store.projector import Projector
 from tallystick.projections.store.runner import are_kept, catch_up, open_view_store
 from tallystick.projections.store.view_store import MemoryViewStore, NotKept, Overtaken
@@ -127,12 +128,12 @@ class Cut:
     def __init__(self, behind: int) -> None:
         self._log, self._behind = stored(LOG), behind
 
-    def read(self, after: int = 0, upto: int | None = None) -> Iterator[Record]:
-        for record in self._log.read(after, upto):
-            if record.position == self._behind:
+    def rows(self, after: int = 0, upto: int | None = None) -> Iterator[StoredRow]:
+        for row in self._log.rows(after, upto):
+            if row.position == self._behind:
                 self._behind = 0
                 raise StoreError("the database is away")
-            yield record
+            yield row
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._log, name)
