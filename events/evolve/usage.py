@@ -165,6 +165,9 @@ def report(ledger: Ledger, event: e.UsageReported) -> None:
         ledger.ended_holds[event.hold] = ended if event.partial else replace(ended, how="settled", at=event.at)
     if event.unpriced:
         flag(ledger, event)
+    if event.child_upto:
+        # The child's use is booked up to a position of its log.
+        ledger.delegated[event.agent].booked = event.child_upto
     account = book_report(ledger, event)
     if event.history:
         return
@@ -174,7 +177,8 @@ def report(ledger: Ledger, event: e.UsageReported) -> None:
         use_said(ledger, product_without_account(ledger, event), event)
         used_late(ledger, event)
     else:
-        _count_report(ledger, account, event, None if event.partial else _answered(event))
+        answered = None if event.output_tokens is None or event.partial else _answered(event)
+        _count_report(ledger, account, event, answered)
     if ledger.rules.limits or (account.caps if account is not None else caps_of_late(ledger, event)):
         limits.report(ledger, account, event)
 
