@@ -18,7 +18,7 @@ def evolve(ledger: Ledger, event: Event) -> None:
     ledger.position = event.position
     ledger.now = event.at
     if event.id:
-        ledger.ids.add(event.id, event.position, ledger.rules.ids_max)
+        ledger.remember(event.id, event.position)
     if is_new_minute:
         ledger.mark(event.position, event.at)
 

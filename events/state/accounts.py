@@ -27,7 +27,7 @@ from tallystick.events.catalog.usage import HoldSpent, Said
 from tallystick.events.state.growth import NO_STEPS
 from tallystick.events.state.limit_rules import LimitRule
 from tallystick.events.state.limited_holds import Limited
-from tallystick.events.state.money import ZERO, Money, limited_dimensions, money, plus
+from tallystick.events.state.money import ZERO, Money, limited, limited_dimensions, money, plus
 
 ROOT = "fleet"
 POOL = "pool"
@@ -310,12 +310,7 @@ class Account(msgspec.Struct, array_like=True, eq=False):
 
     def remaining_all(self) -> Triple:
         """`remaining` by dimension. It is the free balance: an account that others cover has nothing free."""
-        limits, free = self.allocated, self.free
-        return (
-            None if limits[0] is None else free[0],
-            None if limits[1] is None else free[1],
-            None if limits[2] is None else free[2],
-        )
+        return limited(self.allocated, self.free)
 
     def ratio(self, more: Money = ZERO) -> float:
         """Consumed / base, the largest over the limited dimensions, with so much ``more``; anything of nothing is 1."""

@@ -17,7 +17,6 @@ PAGE: Final = 256
 """So many ids are packed together: to look into a page takes some 10 µs."""
 _BUCKET_BITS: Final = 15
 _BUCKETS: Final = 1 << _BUCKET_BITS
-_LAST: Final = _BUCKETS - 1
 _ENTRY: Final = 8
 """Bytes in the index for an id: four of its hash, four of its page's number."""
 _PART: Final = 0xFFFF_FFFF
@@ -87,7 +86,7 @@ class Ids(Mapping[str, int]):
             return default
         # Nearly all that are asked for are new: their part of the hash is not even in their bucket.
         hashed = hash(id)
-        if (hashed >> _BUCKET_BITS & _PART).to_bytes(4, "big") not in self._buckets[hashed & _LAST]:
+        if (hashed >> _BUCKET_BITS & _PART).to_bytes(4, "big") not in self._buckets[hashed & _BUCKETS - 1]:
             self._missed = id
             return default
         position = self._find(id)
@@ -115,7 +114,7 @@ class Ids(Mapping[str, int]):
     def _find(self, id: str) -> int | None:
         """The position of an id that is packed and not forgotten."""
         hashed = hash(id)
-        bucket, part = self._buckets[hashed & _LAST], (hashed >> _BUCKET_BITS & _PART).to_bytes(4, "big")
+        bucket, part = self._buckets[hashed & _BUCKETS - 1], (hashed >> _BUCKET_BITS & _PART).to_bytes(4, "big")
         at = bucket.find(part)
         while at >= 0:
             number = int.from_bytes(bucket[at + 4 : at + _ENTRY], "big") - self._dropped
@@ -131,17 +130,16 @@ class Ids(Mapping[str, int]):
 
     # --- adding and forgetting ----------------------------------------------------------------------------------------
 
-    def add(self, id: str, position: int, most: int) -> None:
-        """Remember an id, unless it is, and forget the oldest beyond so many."""
+    def add(self, id: str, position: int) -> None:
+        """Remember an id, unless it is."""
         fresh = self._fresh
-        if id not in fresh and (not self._pages or id == self._missed or self._find(id) is None):
-            self._count += 1
-            fresh[id] = position
-            if len(fresh) == PAGE:
-                self._pack(list(fresh), list(fresh.values()))
-                self._fresh, self._missed = {}, None
-        if self._count > most:
-            self._forget(self._count - most)
+        if id in fresh or (self._pages and id != self._missed and self._find(id) is not None):
+            return
+        self._count += 1
+        fresh[id] = position
+        if len(fresh) == PAGE:
+            self._pack(list(fresh), list(fresh.values()))
+            self._fresh, self._missed = {}, None
 
     def keep(self, most: int) -> None:
         """Forget the oldest beyond so many."""
@@ -177,7 +175,7 @@ class Ids(Mapping[str, int]):
         buckets = self._buckets = self._buckets or [bytearray() for _ in range(_BUCKETS)]
         for id in ids:
             hashed = hash(id)
-            bucket = buckets[hashed & _LAST]
+            bucket = buckets[hashed & _BUCKETS - 1]
             # What is forgotten stands first.
             while first and bucket and bucket[4:_ENTRY] < first:
                 del bucket[:_ENTRY]

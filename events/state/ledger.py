@@ -304,6 +304,13 @@ class Ledger(Balances):
 
     # --- the memory of ids --------------------------------------------------------------------------------------------
 
+    def remember(self, id: str, position: int) -> None:
+        """Keep the id of a command that was recorded, if it is a new one, and forget the oldest beyond the configured
+        number.
+        """
+        self.ids.add(id, position)
+        self.ids.keep(self.rules.ids_max)
+
     def mark(self, position: int, at: dt.datetime) -> None:
         """Note when the log came to ``position`` (at most once a minute), and forget what is older than the memory."""
         self.next_mark = later(at, _MINUTE)

@@ -64,10 +64,8 @@ def test_whatever_is_added_and_forgotten_it_knows_what_a_plain_dict_knows(
                 # Those that are remembered already, too, and those that were forgotten.
                 name = dice.choice(names)
                 assert ids.get(name) == plain.known.get(name)
-                most = dice.choice((len(ids), len(ids) + 1, 1_000))
-                ids.add(name, position, most)
+                ids.add(name, position)
                 plain.add(name, position)
-                plain.keep(most)
         assert (len(ids), list(ids)) == (len(plain.known), list(plain.known))
         assert {name: ids.get(name) for name in names if name in ids} == plain.known
         assert [json.loads(part) for part in ids.dump()] == [list(plain.known), list(plain.known.values())]
@@ -76,10 +74,10 @@ def test_whatever_is_added_and_forgotten_it_knows_what_a_plain_dict_knows(
 def test_an_id_more_takes_less_than_64_bytes() -> None:
     ids = Ids()
     for n in range(10_000):
-        ids.add(f"c-{n:010d}", n + 1, 1_000_000)
+        ids.add(f"c-{n:010d}", n + 1)
     tracemalloc.start()
     for n in range(10_000, 40_000):
-        ids.add(f"c-{n:010d}", n + 1, 1_000_000)
+        ids.add(f"c-{n:010d}", n + 1)
     size, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert size < 64 * 30_000
