@@ -17,6 +17,8 @@ class Answering:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self.away = store.away
+        """Why nothing can be answered as done now; None where it can."""
         self._unwritten: Sequence[Envelope] = ()
         """Whose batch is being written: where that takes too long, they are turned away."""
         self._giving = threading.Lock()

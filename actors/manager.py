@@ -329,7 +329,7 @@ class Manager:
         """The answer to one command, with what it caused kept for the next commit."""
         id = recorded_id(self.ledger, command)
         try:
-            if not command.is_query and (before := self.ledger.ids.get(id)) is not None:
+            if (before := self.ledger.ids.get(id)) is not None and not command.is_query:
                 return answered_before(id, asked, before, self._lines, self._store, self.ledger)
             command = self.from_log.with_facts(command) if (old := needs_log(command)) else command
         except StoreAway as away:

@@ -47,7 +47,8 @@ def halves_joined(text: str) -> str:
 
 def misspelled(name: str) -> Misspelled | None:
     """What is wrong with the spelling of a name; None where nothing is."""
-    if _is_plain(name):
+    # As `_is_plain` says: every message has names.
+    if name.isascii() and name.isprintable() and name[:1] != " " and name[-1:] != " ":
         return None
     unseen = _UNSEEN.search(name)
     if unseen is not None:

@@ -4,7 +4,6 @@ import contextlib
 import itertools
 import os
 import secrets
-import threading
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -49,10 +48,13 @@ class Intake:
     def __init__(self, manager: Manager) -> None:
         self.queue = CommandQueue()
         self._manager = manager
+        self._is_away = manager.answering.away
         self._ref: pykka.ActorRef[Any] | None = None
         self._ids, self._prefix = itertools.count(1), f"m-{secrets.token_hex(6)}"
-        self._closed = threading.Event()
+        self._closed = False
         self._process = os.getpid()
+        self._by = ""
+        """In whose name something was handed in last: most programs have one name."""
 
     def begin(self, ref: pykka.ActorRef[Any]) -> None:
         """The manager's actor is there."""
@@ -60,7 +62,7 @@ class Intake:
 
     def close(self) -> None:
         """Answer what comes from now on that the fleet was closed."""
-        self._closed.set()
+        self._closed = True
 
     def hand_in(
         self, message: Message | Sequence[Message], by: str, reply: Pending | LoopPending, asker: Asker | None = None
@@ -72,7 +74,9 @@ class Intake:
         Raises:
             ValueError: ``by`` is no name.
         """
-        check_principal(by)
+        if by is not self._by:
+            check_principal(by)
+            self._by = by
         messages: Sequence[Any] = message if reply.many else (message,)  # type: ignore[assignment]
         envelope = envelope_of(messages, by, reply, self.new_id)
         if envelope is not None:
@@ -110,11 +114,11 @@ class Intake:
         queue, ref = self.queue, self._ref
         assert ref is not None, "the fleet is opened when its manager has begun"
         fork = self._process != os.getpid()
-        if fork or self._closed.is_set():
+        if fork or self._closed:
             why = f"this is a fork of process {self._process}, which runs the fleet" if fork else "it was closed"
             answer_with(envelope, halted_answer(self._manager.halted or why))
             return
-        if self._manager.answering.refuses(envelope, None):
+        if self._is_away() is not None and self._manager.answering.refuses(envelope, None):
             return
         if len(queue.waiting) >= INBOX_MAX:
             answer_with(envelope, refused("busy", "too many messages are waiting: try again", retry_after_seconds=1))

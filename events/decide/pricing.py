@@ -119,7 +119,8 @@ _NOT_SAID: Final = (None,) * len(_COUNTED)
 
 def _counts(command: Spending) -> Counts:
     """The tokens that a message names, and where it does not, those that the provider's usage object does."""
-    check_requests(command.requests)
+    if command.requests is not None:
+        check_requests(command.requests)
     said = _counted(command)
     if said == _NOT_SAID and command.provider_usage is None:
         return UNKNOWN

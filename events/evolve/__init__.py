@@ -24,17 +24,9 @@ def evolve(ledger: Ledger, event: Event) -> None:
 
 
 def _in_order(steps: tuple[Step, ...]) -> Step:
-    """Several steps as one function. One step, or two, are called directly: nearly all events have no more."""
+    """Several steps as one function. A single step is called directly: nearly all events have one."""
     if len(steps) == 1:
         return steps[0]
-    if len(steps) == 2:
-        first, second = steps
-
-        def take_both(ledger: Ledger, event: Event) -> None:
-            first(ledger, event)
-            second(ledger, event)
-
-        return take_both
 
     def take_all(ledger: Ledger, event: Event) -> None:
         for step in steps:

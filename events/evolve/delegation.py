@@ -33,12 +33,6 @@ def count_return(ledger: Ledger, event: e.BudgetReturned) -> None:
         child.number, child.returned = event.number, plus(child.returned, money(event.amount.triple))
 
 
-def book_range(ledger: Ledger, event: e.UsageReported) -> None:
-    """The child's use is booked up to a position of its log."""
-    if event.child_upto:
-        ledger.delegated[event.agent].booked = event.child_upto
-
-
 # --- at the child -----------------------------------------------------------------------------------------------------
 
 

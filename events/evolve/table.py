@@ -44,7 +44,7 @@ STEPS: Mapping[type[e.Event], tuple[Step, ...]] = {
     e.AgentLeaseEnded: (),
     e.BudgetReleased: (accounts.unlist_account, account_limits.close_limits, accounts.close_account),
     # --- usage and holds ---
-    e.UsageReported: (usage.report, delegation.book_range),
+    e.UsageReported: (usage.report,),
     e.HoldPlaced: (usage.place_hold,),
     e.HoldExtended: (usage.move_expiry,),
     e.HoldSettled: (usage.settle_hold,),

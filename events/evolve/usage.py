@@ -169,6 +169,9 @@ def report(ledger: Ledger, event: e.UsageReported) -> None:
         ledger.ended_holds[event.hold] = ended if event.partial else replace(ended, how="settled", at=event.at)
     if event.unpriced:
         flag(ledger, event)
+    if event.child_upto:
+        # The child's use is booked up to a position of its log.
+        ledger.delegated[event.agent].booked = event.child_upto
     account = book_report(ledger, event)
     if event.history:
         return
@@ -221,7 +224,7 @@ def note_model(ledger: Ledger, account: Account, event: "e.UsageReported | e.Hol
 
 def answered(event: "e.UsageReported | e.HoldSettled") -> int | None:
     """How much a model answered, where the operation is over; a total of several requests says nothing of one."""
-    return None if event.partial else _answered(event)
+    return None if event.output_tokens is None or event.partial else _answered(event)
 
 
 def _answered(event: "e.UsageReported | e.HoldSettled") -> int | None:

@@ -66,9 +66,10 @@ def read_message(message: Message, new_id: Callable[[], str]) -> "tuple[Command,
     what else is in it, and what of it cannot be decoded, is left out.
     """
     read = _read_or_refuse(message, new_id)
-    again = _mended(message) if isinstance(read, Refusal) else None
-    # Once: what cannot be read then is not read.
-    return read if again is None else _read_or_refuse(again, new_id)
+    if isinstance(read, Refusal) and (again := _mended(message)) is not None:
+        # Once: what cannot be read then is not read.
+        return _read_or_refuse(again, new_id)
+    return read
 
 
 def _read_or_refuse(message: Message, new_id: Callable[[], str]) -> "tuple[Command, bytes] | Refusal":

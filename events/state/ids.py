@@ -86,8 +86,16 @@ class Ids(Mapping[str, int]):
     def get(self, id: str, default: int | None = None) -> int | None:  # type: ignore[override] # only positions are in it
         """The position of the first event of an id."""
         position = self._fresh.get(id)
-        if position is None and self._pages and id != self._missed:
-            position = self._find(id)
+        if position is not None:
+            return position
+        if not self._pages or id == self._missed:
+            return default
+        # Nearly all that are asked for are new: their part of the hash is not even in their bucket.
+        hashed = hash(id)
+        if (hashed >> _BUCKET_BITS & _PART).to_bytes(4, "big") not in self._buckets[hashed & _BUCKETS - 1]:
+            self._missed = id
+            return default
+        position = self._find(id)
         return default if position is None else position
 
     def __contains__(self, id: object) -> bool:
