@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.support.prepared import TALLYSTICK, Prepared
+from tests.support.prepared import ROOT, TALLYSTICK, Prepared
 
 _ADOPT = 36
 """PR_SET_CHILD_SUBREAPER of Linux."""
@@ -101,4 +101,8 @@ def _asked(args: Any, named: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _settings_of_python(environment: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in environment.items() if name.startswith("PYTHON")}
+    """All but where the package is found, where that is the project: the prepared process has it from there."""
+    settings = {name: value for name, value in environment.items() if name.startswith("PYTHON")}
+    if settings.get("PYTHONPATH") == str(ROOT):
+        del settings["PYTHONPATH"]
+    return settings
