@@ -42,6 +42,10 @@ _LOADED_WHEN_CALLED = (
     "tallystick.http.server",
     "tallystick.events.log.store_sqlite",
     "tallystick.events.log.store_memory",
+    "tallystick.events.log.store_postgres",
+    "tallystick.mcp.of_server",
+    "tallystick.mcp.over_http",
+    "tallystick.mcp.over_stdio",
     "genai_prices",
     "uvloop",
 )

@@ -21,6 +21,8 @@ from tests.support.prepared import ROOT, TALLYSTICK, Prepared
 _ADOPT = 36
 """PR_SET_CHILD_SUBREAPER of Linux."""
 _UNDERSTOOD = {"stdin", "stdout", "stderr", "text", "encoding", "errors", "bufsize", "cwd", "env", "start_new_session"}
+_NOTHING = (None, False, (), -1)
+"""What others say of all that can be asked for, where they do not ask for it."""
 
 
 class _Server:
@@ -85,7 +87,8 @@ class Started(subprocess.Popen):  # type: ignore[type-arg]
 
 def _asked(args: Any, named: dict[str, Any]) -> dict[str, Any] | None:
     """What the prepared process is asked for; None where the program is to be started as ever."""
-    if not isinstance(args, list | tuple) or not named.keys() <= _UNDERSTOOD:
+    said = {name for name, value in named.items() if value not in _NOTHING}
+    if not isinstance(args, list | tuple) or not said <= _UNDERSTOOD:
         return None
     program, *arguments = map(os.fspath, args)
     if program == TALLYSTICK:
