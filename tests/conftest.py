@@ -1,5 +1,6 @@
 """What tests of several rooms share: a clock that stands still, and fleets that are closed whatever happens."""
 
+import gc
 import os
 import subprocess
 import sys
@@ -39,6 +40,25 @@ settings.register_profile(
     "fleet", deadline=None, derandomize=True, phases=_PHASES, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("fleet")
+
+
+_LONG = ("tests/cluster/", "tests/docs/test_pages.py", "tests/fuzz/", "tests/simulation/")
+"""Where one test may take longer than many others together."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """While tests are collected, nothing is left behind that would be worth looking for among a million objects."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long tests come first: of two processes, none goes on alone with one of them at the end."""
+    items.sort(key=lambda item: not item.nodeid.startswith(_LONG))
 
 
 @pytest.fixture(scope="session", autouse=True)

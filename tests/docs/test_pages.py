@@ -19,8 +19,6 @@ from tests.support.started import SERVER
 LANGUAGES = {"python", "output", "console", "text", "json", "yaml"}
 """Blocks of ``text``, ``json`` and ``yaml`` are not run."""
 
-NEWCOMERS = ("README.md", "docs/tutorial/first-fleet.md")
-
 
 def name(page: Path) -> str:
     return page.relative_to(PROJECT).as_posix()
@@ -58,11 +56,8 @@ def own_ray(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_a_page_does_what_it_says(
     page: Path, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On the pages that newcomers read first, the commands are the installed ones; on others they are loaded already.
-
-    Where the commands are those of a cluster, processes matter.
-    """
-    programs = None if name(page) in (*NEWCOMERS, SLOW) else SERVER.prepared.commands()
+    """On the page that newcomers read first, and where processes matter, the commands are the installed ones."""
+    programs = None if name(page) in ("README.md", SLOW) else SERVER.prepared.commands()
     if "sqlite3 " in page.read_text(encoding="utf-8") and shutil.which("sqlite3") is None:
         pytest.skip("the sqlite3 shell is not installed")
     if "createdb " in page.read_text(encoding="utf-8"):

@@ -16,7 +16,8 @@ from tests.support.fuzz_session import Session, Step, session
 from tests.support.fuzz_shrink import shrunk
 
 FOUND = sorted((Path(__file__).parent / "found").glob("*.json"))
-SEEDS = range(12 if THOROUGH else 5)
+SEEDS = [*range(12)] if THOROUGH else [0, 1, 2, 4, 5]
+"""An ordinary run leaves out the one that takes longer than all the others together."""
 
 
 @pytest.fixture(autouse=True)

@@ -35,13 +35,17 @@ REQUEST_BYTES = 1_000_000
 TALLYSTICK = str(Path(sys.executable).with_name("tallystick"))
 """The installed command."""
 
-_ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[2]
 _LOADED_WHEN_CALLED = (
     "tallystick.fleet",
     "tallystick.client",
     "tallystick.http.server",
     "tallystick.events.log.store_sqlite",
     "tallystick.events.log.store_memory",
+    "tallystick.events.log.store_postgres",
+    "tallystick.mcp.of_server",
+    "tallystick.mcp.over_http",
+    "tallystick.mcp.over_stdio",
     "genai_prices",
     "uvloop",
 )
@@ -72,7 +76,7 @@ class Prepared:
             [sys.executable, "-c", program, str(self._address)],
             stdin=PIPE,
             stdout=DEVNULL,
-            cwd=_ROOT,
+            cwd=ROOT,
         )
         end = time.monotonic() + SECONDS
         while not self._address.exists():
@@ -175,6 +179,7 @@ def _be(asked: dict[str, Any], given: list[int], asker: socket.socket) -> NoRetu
     os.environ.clear()
     os.environ.update(asked["env"])
     time.tzset()
+    sys.path[1:1] = [path for path in asked["env"].get("PYTHONPATH", "").split(os.pathsep) if path not in sys.path]
     importlib.invalidate_caches()
     sys.stdout.reconfigure(line_buffering=os.isatty(1))  # type: ignore[union-attr]
     code = _ended(asked["arguments"])

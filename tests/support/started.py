@@ -16,11 +16,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.support.prepared import TALLYSTICK, Prepared
+from tests.support.prepared import ROOT, TALLYSTICK, Prepared
 
 _ADOPT = 36
 """PR_SET_CHILD_SUBREAPER of Linux."""
 _UNDERSTOOD = {"stdin", "stdout", "stderr", "text", "encoding", "errors", "bufsize", "cwd", "env", "start_new_session"}
+_NOTHING = (None, False, (), -1)
+"""What others say of all that can be asked for, where they do not ask for it."""
 
 
 class _Server:
@@ -85,7 +87,8 @@ class Started(subprocess.Popen):  # type: ignore[type-arg]
 
 def _asked(args: Any, named: dict[str, Any]) -> dict[str, Any] | None:
     """What the prepared process is asked for; None where the program is to be started as ever."""
-    if not isinstance(args, list | tuple) or not named.keys() <= _UNDERSTOOD:
+    said = {name for name, value in named.items() if value not in _NOTHING}
+    if not isinstance(args, list | tuple) or not said <= _UNDERSTOOD:
         return None
     program, *arguments = map(os.fspath, args)
     if program == TALLYSTICK:
@@ -101,4 +104,8 @@ def _asked(args: Any, named: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _settings_of_python(environment: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in environment.items() if name.startswith("PYTHON")}
+    """All but where the package is found, where that is the project: the prepared process has it from there."""
+    settings = {name: value for name, value in environment.items() if name.startswith("PYTHON")}
+    if settings.get("PYTHONPATH") == str(ROOT):
+        del settings["PYTHONPATH"]
+    return settings
