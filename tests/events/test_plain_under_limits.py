@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from tallystick.config.amounts import Budget, Usage
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
+from tallystick.events.messages import proposals as p
 from tallystick.events.messages.replies import Refusal
 from tests.support.core import fleet, submit
 from tests.support.examples import examples
@@ -69,6 +70,15 @@ def test_the_first_hold_that_a_limit_counts_is_granted_in_one_go_while_there_is_
         assert pair.quick == quick
 
 
+def test_who_shares_a_counter_with_others_is_not_granted_what_they_have_used() -> None:
+    pair = limited({"name": "cap", "per": "label:user", "window": "day", "max": {"tokens": 100}}, limits_counters_max=1)
+    pair.ask(c.AllocateBudget(agent="bob", budget=Budget(tokens=10**6)))
+    for user, tokens in (("u-2", 1), ("u-3", 100)):
+        pair.ask(c.ReportUsage(agent="bob", usage=Usage(tokens=tokens), labels={"user": user}))
+    pair.ask(c.LoadConfig(config={"limits_counters_max": 50}))
+    assert pair.ask(held(1, "h")).code == "limit_reached"
+
+
 def test_what_runs_may_still_use_leaves_less_room() -> None:
     cap = {"name": "cap", "window": "day", "max": {"tokens": 1_000}}
     pair = limited(cap, token_budgets={"backend-engineer": 300})
@@ -92,6 +102,16 @@ def test_what_others_hold_leaves_less_room() -> None:
     assert not isinstance(pair.ask(held(60, "h")), Refusal)
     assert pair.ask(held(31, "g")).code == "limit_reached"
     assert not isinstance(pair.ask(held(29, "i")), Refusal)
+
+
+def test_what_the_tokens_may_cost_that_a_run_holds_leaves_less_room() -> None:
+    cap = {"name": "cap", "window": "day", "max": {"cost_usd": 1}}
+    pair = limited(cap, token_budgets={"backend-engineer": 300})
+    pair.ask(p.LoadPrices(prices={"writer-1": {"input": 1_000, "output": 1_000}}))
+    pair.ask(submit("T", estimated_tokens=20, model="writer-1"))
+    pair.ask(c.Reserve(agent="T", estimate=Budget(tokens=300)))
+    assert pair.plain.limits.states["cap"].counters["fleet"].committed == 0
+    assert pair.ask(c.Reserve(agent="ann", estimate=Budget(cost_usd=Decimal("0.75")))).code == "limit_reached"
 
 
 def test_the_report_that_comes_to_a_percentage_alerts_operators_in_one_go() -> None:
