@@ -141,7 +141,7 @@ def test_a_survey_of_many_agents_is_taken_in_parts_and_an_account_may_close_mean
             # It is found in need: how far runs go is looked at next.
             closed = fleet.ledger.accounts.pop("runs-5-1")
             fleet.ledger.names.remove(closed.id)
-            fleet.forecaster.runs.pop(closed.id)
+            fleet.forecaster.runs.close(closed.id)
     assert turns > 6, "for the agents, for the curves, and for those that share the pool"
     assert [agent.agent for agent in found[0].hungry] == ["runs-5-0"]
     assert len(found[0].idle) == 3 * AT_ONCE
