@@ -83,7 +83,12 @@ def replay_rate(path: Path) -> float:
 
 
 def raw_replay_rate(path: Path) -> float:
-    """The peer: a bare cursor, the same decoder event by event, and a fold that only adds tokens up."""
+    """The peer: what any reader must do with these rows to have the same typed events, and a fold of one number.
+
+    Rows by a bare cursor, phrases put back, records taken apart, each decoded into its class of the catalogue by the
+    decoder that we have. It proves nothing: no digest, no position, no time. We decode a row in one call, which takes
+    as long per event; a reader that does so need not take rows apart, and is about a quarter faster than this one.
+    """
     decode = msgspec.json.Decoder[Any](reduce(or_, CATALOG)).decode
     tokens = events = 0
     connection = sqlite3.connect(path)

@@ -16,7 +16,7 @@ from tallystick.events.state.accounts import Balances
 from tallystick.events.state.bills import Bills, put_bill
 from tallystick.events.state.delegation import ENDED, NOT_ASKED
 from tallystick.events.state.money import ZERO, Money, less, limited, minus, money, plus
-from tallystick.projections.views.summed_use import SummedUse
+from tallystick.projections.views.summed_use import SummedUse, nothing
 from tallystick.projections.views.view import Changes, Look, Row, Steps, encode, moved, within
 
 FLEET = "fleet"
@@ -155,9 +155,6 @@ class FleetView:
             self._unallocated = plus(self._unallocated, (event.tokens, event.time_ms, event.cost_nanos))
             self._row.unallocated_reports += 1
 
-    def _summed(self, use: SummedUse) -> None:
-        """The balances have all that is to be said of plain reports."""
-
     def _corrected(self, event: e.UsageCorrected) -> None:
         if isinstance(event.record, e.UsageReported) and event.record.unallocated and not event.record.history:
             self._unallocated = plus(self._unallocated, event.difference)
@@ -255,7 +252,7 @@ class FleetView:
 
     steps: ClassVar[Steps] = {
         e.UsageReported: _reported,
-        SummedUse: _summed,
+        SummedUse: nothing,
         e.HoldSettled: _settled,
         e.UsageCorrected: _corrected,
         e.BudgetReleased: _released,

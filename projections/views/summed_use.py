@@ -71,6 +71,10 @@ class SummedUse:
             leased.heard_at = max(leased.heard_at, at)
 
 
+def nothing(view: object, use: SummedUse) -> None:
+    """The step of a view to which plain reports mean nothing that is not in the balances."""
+
+
 class Summing:
     """Reports that are not handed on yet. ``steps`` take what is summed; ``are_alone`` say that one must not be."""
 

@@ -17,7 +17,7 @@ from tallystick.events.catalog.usage import tokens_of
 from tallystick.events.state.accounts import Balances
 from tallystick.events.state.money import money, plus
 from tallystick.projections.views import task_corrections
-from tallystick.projections.views.summed_use import SummedUse
+from tallystick.projections.views.summed_use import SummedUse, nothing
 from tallystick.projections.views.task_rows import (
     AT_ONCE_MS,
     AnyRow,
@@ -304,22 +304,14 @@ class TasksView:
 
     # --- usage --------------------------------------------------------------------------------------------------------
 
-    def _reported(self, event: e.UsageReported) -> None:
+    def _used(self, event: "e.UsageReported | e.HoldSettled") -> None:
         task = self._task_of(event.agent, event.account)
         if task is not None and not event.history:
             self._use(task, event)
 
     def is_alone(self, event: e.UsageReported) -> bool:
-        """Whether a report of an agent whose account is of no run is of a task all the same, and not to be summed."""
+        """Whether a report is of a task, though the account of its agent is of no run, and so not to be summed."""
         return event.agent in self._tasks
-
-    def _summed(self, use: SummedUse) -> None:
-        """They are of no task."""
-
-    def _settled(self, event: e.HoldSettled) -> None:
-        task = self._task_of(event.agent, event.agent)
-        if task is not None and not event.history:
-            self._use(task, event)
 
     def _use(self, task: TaskRow, event: "e.UsageReported | e.HoldSettled") -> None:
         used = (event.tokens, event.time_ms, event.cost_nanos)
@@ -399,9 +391,9 @@ class TasksView:
         e.TaskGivenUp: _given_up,
         e.TaskRetried: _retried,
         e.TaskOverdue: _overdue,
-        e.UsageReported: _reported,
-        SummedUse: _summed,
-        e.HoldSettled: _settled,
-        e.HoldSpent: _settled,
+        e.UsageReported: _used,
+        SummedUse: nothing,
+        e.HoldSettled: _used,
+        e.HoldSpent: _used,
         e.UsageCorrected: _corrected,
     }
