@@ -7,13 +7,14 @@ from typing import NamedTuple
 
 from tallystick.config.amounts import COST, TOKENS, dollars
 from tallystick.config.conditions import Value
-from tallystick.config.models import choose_model
+from tallystick.config.models import ModelChoice, choose_model
 from tallystick.events.decide.fleet_response import pressure
 from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.task_rules import MS_PER_MINUTE, priority_of
 from tallystick.events.state.tasks import Task
 
 NAMED = "named by the task"
+_KNOWN_MAX = 10_000
 
 
 class Chosen(NamedTuple):
@@ -27,8 +28,24 @@ def model_for(ledger: Ledger, task: Task) -> Chosen:
     """The model that a run of a task gets now: the one it names, or that of the first rule that holds."""
     if task.wanted_model is not None:
         return Chosen(task.wanted_model, NAMED)
-    choice = choose_model(ledger.rules.config, _Facts(ledger, task))
+    choice = _choice(ledger, task)
     return Chosen(choice.model, choice.condition)
+
+
+def _choice(ledger: Ledger, task: Task) -> ModelChoice:
+    """By the first rule that holds; it is remembered where all rules are about the task alone."""
+    config, known = ledger.rules.config, ledger.rules.models_chosen
+    if known is None:
+        return choose_model(config, _Facts(ledger, task))
+    priority = priority_of(config, task.product, task.named_priority)
+    # All that the facts of a task follow from (`_TASK`).
+    kind = (task.product, task.agent_type, priority, task.workflow, task.estimated_tokens, task.estimated_ms)
+    choice = known.get(kind)
+    if choice is None:
+        if len(known) >= _KNOWN_MAX:
+            known.clear()
+        choice = known[kind] = choose_model(config, _Facts(ledger, task))
+    return choice
 
 
 class _Facts(Mapping[str, Value]):

@@ -8,6 +8,8 @@ import msgspec
 
 from tallystick.config.kinds import Priority
 from tallystick.config.model_names import catalogued, one_name
+from tallystick.config.models import ModelChoice
+from tallystick.config.names import TASK_NAMES
 from tallystick.config.prices import PriceList
 from tallystick.config.settings import Config
 from tallystick.events.messages import PRIORITIES
@@ -42,6 +44,7 @@ class Rules:
         "loaded",
         "minimum_share",
         "model_name",
+        "models_chosen",
         "overrides",
         "paused",
         "paused_products",
@@ -66,6 +69,12 @@ class Rules:
         self.catalogued = catalogued(config.models)
         self.model_name = one_name(config.models)
         """The one name of a model, by which limits and learned estimates know it."""
+        about_tasks = all(name in TASK_NAMES for rule in config.rule_conditions for name in rule.names)
+        self.models_chosen: dict[tuple[str | int | None, ...], ModelChoice] | None = {} if about_tasks else None
+        """What tasks that are alike get by ``auto_model_selection``: a memory, and no state.
+
+        None where its rules are not about the task alone.
+        """
         self.level_at = tuple(
             Fraction(threshold)
             for threshold in (enforcement.warn_at, enforcement.throttle_at, enforcement.degrade_at, enforcement.stop_at)
