@@ -14,7 +14,6 @@ import gc
 import importlib
 import json
 import os
-import resource
 import runpy
 import select
 import signal
@@ -53,7 +52,7 @@ _LOADED_WHEN_CALLED = (
 
 _COMMAND = """#!{python} -IS
 import json, os, resource, socket, sys
-if resource.getrlimit(resource.RLIMIT_FSIZE)[0] != {file_max} or sys.argv[1:2] == ["serve"]:
+if resource.getrlimit(resource.RLIMIT_FSIZE)[0] != resource.RLIM_INFINITY or sys.argv[1:2] == ["serve"]:
     os.execv({command!r}, [{command!r}, *sys.argv[1:]])
 with socket.socket(socket.AF_UNIX) as prepared:
     prepared.connect({address!r})
@@ -105,7 +104,6 @@ class Prepared:
         if not command.exists():
             text = _COMMAND.format(
                 python=sys.executable,
-                file_max=resource.getrlimit(resource.RLIMIT_FSIZE)[0],
                 command=TALLYSTICK,
                 address=str(self._address),
                 standard=STANDARD,
