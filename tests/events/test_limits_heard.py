@@ -7,7 +7,7 @@ import pytest
 from tallystick.config.amounts import Usage
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
-from tallystick.events.state.counters import Counter, RollingCounter
+from tallystick.events.state.counters import NEVER_OPENED, Counter, RollingCounter
 from tests.support.core import Core, allocate, submit
 from tests.support.limited import ask, limit, limited, report
 
@@ -43,9 +43,18 @@ def test_what_counts_nothing_begins_no_window(window: dict[str, Any]) -> None:
     core.given(report("ann", 1, model="m"))
     before = counter(core).opened
     last = getattr(counter(core), "last", None)
-    core.wait(90).given(report("ann", 1))
-    assert counter(core).opened == before
-    assert getattr(counter(core), "last", None) == last
+    for seconds in (30, 60):
+        core.wait(seconds).given(report("ann", 1))
+        assert counter(core).opened == before
+        assert getattr(counter(core), "last", None) == last
     core.given(report("ann", 1, model="m"))
     assert counter(core).opened > before
     assert isinstance(counter(core), RollingCounter) == ("from" not in window)
+
+
+def test_what_counts_nothing_begins_no_window_anew_that_was_taken_back() -> None:
+    most = {"requests": 5, "concurrent": 5}
+    core = limited({**CAP, "window": {"seconds": 60, "from": "first_use"}, "max": most}).given(allocate("ann", 10_000))
+    core.given(ask("ann", "stays", 1), ask("ann", "h", 1, model="m"), c.CancelHold(hold="h"))
+    core.given(report("ann", 1))
+    assert counter(core).opened == NEVER_OPENED
