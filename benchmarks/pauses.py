@@ -19,7 +19,7 @@ from tallystick.events import messages as c
 
 AGENTS: Final = 100_000
 IN_NEED, ENDED = 1_000, 400
-"""So many agents are short of budget, which takes a survey most time, and so many runs of their kind have ended."""
+"""So many agents are short of budget beside each snapshot, which takes a survey most time; so many others ended."""
 SNAPSHOTS: Final = 2
 BEFORE: Final = 3_000
 """Events before a snapshot is due: about a second."""
@@ -28,6 +28,9 @@ SECONDS: Final = 15.0
 FEW: Final = 250
 """Events of a turn that is looked at: what a plan does at once, and reports that came meanwhile."""
 LONGEST_SECONDS: Final = 0.02
+STEPS: Final = 4
+FURTHER: Final = 3
+"""So many times as far as an agent in need has come went those that ended."""
 _PAGE: Final = 500
 
 
@@ -63,11 +66,13 @@ def results() -> Iterator[Result]:
     """One caller that waits for each answer, beside 1,000 reports a second."""
     seen = list[float]()
     with running_load(AGENTS) as (load, _):
-        begin_runs(load)
+        begin_runs(load, "ended", ENDED, steps=STEPS * FURTHER)
+        load.fleet.ask([c.ReleaseBudget(agent=f"ended-{number:06d}") for number in range(ENDED)])
         turns = Turns(load.fleet)
-        for _ in range(SNAPSHOTS):
+        for number in range(SNAPSHOTS):
             report_until_due(load)
             load.fleet.quiesce(60.0)
+            begin_runs(load, f"short-{number}", IN_NEED, steps=STEPS)
             with turns.watched(), paced(load):
                 seen += load.asked(load.report, SECONDS)
     for name, seconds, unit in (
@@ -78,20 +83,19 @@ def results() -> Iterator[Result]:
         yield Result(f"pause.100k_agents{name}", seconds * 1e3, unit, "20 ms", seconds / LONGEST_SECONDS, ("<=", 1.0))
 
 
-def begin_runs(load: Load) -> None:
-    """Runs that have ended, and runs that are short of budget."""
-    budget = Budget(tokens=10_000, cost_usd=Decimal(1))
-    for start in range(0, ENDED + IN_NEED, _PAGE):
-        names = [f"short-{number:06d}" for number in range(start, min(start + _PAGE, ENDED + IN_NEED))]
-        load.fleet.ask([c.AllocateBudget(agent=name, budget=budget) for name in names])
-        for _ in range(4):
+def begin_runs(load: Load, names: str, count: int, steps: int) -> None:
+    """Let agents report so often. After `STEPS` they are short of budget, if others of their kind went on."""
+    budget = Budget(tokens=2_500 * steps, cost_usd=Decimal(1))
+    for start in range(0, count, _PAGE):
+        agents = [f"{names}-{number:06d}" for number in range(start, min(start + _PAGE, count))]
+        load.fleet.ask([c.AllocateBudget(agent=agent, budget=budget, agent_type="short") for agent in agents])
+        for _ in range(steps):
             load.fleet.ask(
                 [
-                    c.ReportUsage(agent=name, usage=Budget(tokens=2_100 + number % 50), model="claude-sonnet-5-5")
-                    for number, name in enumerate(names)
+                    c.ReportUsage(agent=agent, usage=Budget(tokens=2_100 + number % 50), model="claude-sonnet-5-5")
+                    for number, agent in enumerate(agents)
                 ]
             )
-    load.fleet.ask([c.ReleaseBudget(agent=f"short-{number:06d}") for number in range(ENDED)])
 
 
 def report_until_due(load: Load) -> None:

@@ -71,6 +71,7 @@ def test_what_a_crash_left_of_one_goes_too(store: Store, path: Path) -> None:
     next(store.stage_snapshot(30, state(30)))
     keep(store, 30)
     assert store.snapshots() == [(30, state(30)), (20, state(20))]
+    assert lengths(path)[30] == len(state(30))
 
 
 def test_a_snapshot_of_which_a_part_is_lost_is_as_a_damaged_one(store: Store, path: Path) -> None:

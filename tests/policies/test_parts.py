@@ -111,6 +111,13 @@ def test_a_level_among_many_of_whom_nothing_is_known_is_found_in_parts() -> None
     assert 100 <= steps_in(fair.find(0)) < 130
 
 
+def test_a_level_among_many_kinds_is_found_in_parts() -> None:
+    fair = FairLevel()
+    for number in range(2 * AT_ONCE):
+        fair.add(number, 2 * number, 1.0, Finished(Ends([1_000])))
+    assert steps_in(fair.find(0)) > 2 * 48
+
+
 @given(st.lists(st.tuples(st.integers(0, 100), st.integers(0, 200)), min_size=1), st.integers(0, 300))
 def test_of_whom_nothing_is_known_what_they_were_given_counts(known: list[tuple[int, int]], level: int) -> None:
     def wants(used: int, own: int) -> float:

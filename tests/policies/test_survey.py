@@ -145,3 +145,11 @@ def test_a_survey_of_many_agents_is_taken_in_parts_and_an_account_may_close_mean
     assert turns > 6, "for the agents, for the curves, and for those that share the pool"
     assert [agent.agent for agent in found[0].hungry] == ["runs-5-0"]
     assert len(found[0].idle) == 3 * AT_ONCE
+
+
+def test_agents_in_need_take_longer_than_others_and_fewer_are_looked_at_in_a_part() -> None:
+    fleet = Fleet()
+    fleet.run(20, 60)
+    figures = Figures((0, None, None), (10_000, None, None), (0, 0, 0), in_crisis=False)
+    parts = Surveyor(fleet.ledger, fleet.forecaster, figures, CONFIG).survey(START)
+    assert sum(1 for _ in parts) >= 20 * survey.IN_NEED // AT_ONCE

@@ -97,7 +97,7 @@ class Surveyor:
     def _hunger(self, account: Account, ratio: float) -> Parts[Hungry | None]:
         if self._pace.is_over(IN_NEED):
             yield
-        need = self._lacking(account) if self._is_open(account) else (0, 0, 0)
+        need = self._lacking(account)
         if not any(need):
             return None
         for d in DIMENSIONS:
