@@ -280,8 +280,12 @@ _BLACK: Final = len(e.LEVELS) - 1
 
 def own_use(account: Account, d: int) -> tuple[int, int]:
     """What an agent used itself of a limited dimension, and at which usage of its own the budget is used up."""
+    return account.spent[d], _mark(account, d)
+
+
+def _mark(account: Account, d: int) -> int:
     allocated = account.allocated[d] or 0
-    return account.spent[d], allocated + account.given_back[d] - account.delegated[d] - account.closed[d]
+    return allocated + account.given_back[d] - account.delegated[d] - account.closed[d]
 
 
 def _used(event: Any) -> Money:
@@ -303,9 +307,10 @@ def _passes_tenth(before: int, own: int, mark: int) -> bool:
 def _passes(run: Run, used: Money) -> bool:
     """Whether the latest usage passed a tenth of a budget, or what was forecast."""
     account = run.account
+    spent = account.spent
     for d in account.dims:
         if used[d]:
-            own, mark = own_use(account, d)
+            own, mark = spent[d], _mark(account, d)
             before = own - used[d]
             if before < mark and own * 10 // mark != before * 10 // mark:
                 return True
