@@ -8,7 +8,8 @@ import datetime as dt
 import hashlib
 import zlib
 from collections import deque
-from typing import Any
+from operator import attrgetter
+from typing import Any, Final
 
 import msgspec
 
@@ -35,7 +36,7 @@ from tallystick.events.state.holds import list_hold
 from tallystick.events.state.ids import Ids
 from tallystick.events.state.keys import Keys
 from tallystick.events.state.ledger import Ledger
-from tallystick.events.state.money import Money
+from tallystick.events.state.money import ZERO, Money
 from tallystick.events.state.outbox import Notice
 from tallystick.events.state.outputs import Outputs
 from tallystick.events.state.remembered import Closed, EndedHold
@@ -58,7 +59,7 @@ class _State(msgspec.Struct):
     prices: dict[str, Any]
     root: Account
     reserve: Account
-    accounts: list[Account]
+    accounts: list[msgspec.Raw]
     holds: list[Hold]
     spent: Money
     held: Money
@@ -106,7 +107,14 @@ class _State(msgspec.Struct):
 
 _kept_account, _kept_hold = kept(Account), kept(Hold)
 _encoder = msgspec.json.Encoder()
-_decoder = msgspec.json.Decoder(_State)
+_SHARED: Final = (
+    *("parent_id", "agent_type", "product", "workflow", "model", "allocated"),
+    *("held", "delegated", "closed", "borrowed", "drawn", "given_back", "cover", "owed"),
+    *("opened_at", "activity_at", "last_report_at", "heard_at"),
+)
+"""The fields of accounts in which many have equal values."""
+_may_be_shared = attrgetter(*_SHARED)
+_decoder, _account_decoder = msgspec.json.Decoder(_State), msgspec.json.Decoder(Account)
 
 
 def fingerprint(snapshot: bytes) -> str:
@@ -196,7 +204,7 @@ def load(snapshot: bytes) -> Ledger | None:
     """The state that a snapshot holds; None where it is of another format or damaged."""
     try:
         state = _decoder.decode(unpacked(snapshot))
-        ids = Ids.load(state.ids, state.id_positions)
+        ids, accounts = Ids.load(state.ids, state.id_positions), _accounts(state)
     except msgspec.DecodeError:
         return None
     if state.format != FORMAT or state.rules_version > rules_version.RULES_VERSION:
@@ -209,7 +217,7 @@ def load(snapshot: bytes) -> Ledger | None:
     ledger.root.link(None)
     ledger.reserve.link(ledger.root)
     ledger.leases.renew(state.leases_begun_at)
-    for account in state.accounts:
+    for account in accounts:
         _open(ledger, account)
     ledger.names = sorted(ledger.accounts)
     ledger.spent, ledger.held, ledger.opening = list(state.spent), list(state.held), state.opening
@@ -262,13 +270,29 @@ def is_foreign(snapshot: bytes) -> bool:
         return False
 
 
+def _accounts(state: _State) -> list[Account]:
+    """The open accounts. They share what is equal, as those do that open one by one: else each would be twice as large.
+
+    One is read after the other, so that what is not kept of one makes room for the next.
+    """
+    known: dict[Any, Any] = {ZERO: ZERO}
+    accounts = []
+    for text in state.accounts:
+        account = _account_decoder.decode(text)
+        for field, value in zip(_SHARED, _may_be_shared(account), strict=True):
+            if (same := known.setdefault(value, value)) is not value:
+                setattr(account, field, same)
+        account.terms = shared(account.terms)
+        if account.growth == NO_STEPS:
+            account.growth = NO_STEPS
+        accounts.append(account)
+    return accounts
+
+
 def _open(ledger: Ledger, account: Account) -> None:
     """Give an account its place; each was opened after those above it."""
     parent = ledger.root if account.parent_id == ROOT else ledger.accounts[account.parent_id or ""]
-    account.terms = shared(account.terms)
     account.link(parent)
-    if account.growth == NO_STEPS:
-        account.growth = NO_STEPS  # accounts without a report share one text
     ledger.accounts[account.id] = account
     if account.terms.limits:
         cap(ledger, account)

@@ -239,7 +239,7 @@ class Account(msgspec.Struct, array_like=True, eq=False):
         self.caps = () if parent is None else parent.caps
         above, workflow = (None, None) if parent is None else (parent.all_labels, parent.budget_workflow)
         labels = self.terms.labels
-        self.all_labels = above if not labels else {**above, **labels} if above else labels
+        self.all_labels = {**above, **labels} if above and labels else labels or above
         self.budget_workflow = self.workflow or workflow
 
     def twin(self, parent: "Account | None") -> "Account":

@@ -135,6 +135,16 @@ def test_where_a_process_could_not_make_one_the_manager_makes_the_next_and_the_r
     assert made == []
 
 
+def test_what_a_process_has_said_does_not_stay_with_it(url: str) -> None:
+    with Fleet.open(url, QUIET) as fleet:
+        open_agents(fleet)
+        position, made = fleet.position, list[Made]()
+    maker = SnapshotMaker(url, made.append)
+    maker._make(position)
+    assert [one.position for one in made] == [position]
+    assert maker._process is None, "it keeps all that was read from it"
+
+
 def test_one_that_is_stopped_before_its_process_has_begun_ends_it(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with Fleet.open(url, QUIET) as fleet:
         open_agents(fleet)

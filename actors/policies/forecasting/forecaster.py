@@ -299,8 +299,12 @@ _BLACK: Final = len(e.LEVELS) - 1
 
 def own_use(account: Account, d: int) -> tuple[int, int]:
     """What an agent used itself of a limited dimension, and at which usage of its own the budget is used up."""
+    return account.spent[d], _mark(account, d)
+
+
+def _mark(account: Account, d: int) -> int:
     allocated = account.allocated[d] or 0
-    return account.spent[d], allocated + account.given_back[d] - account.delegated[d] - account.closed[d]
+    return allocated + account.given_back[d] - account.delegated[d] - account.closed[d]
 
 
 def _used(event: Any) -> Money:
@@ -322,12 +326,10 @@ def _passes_tenth(before: int, own: int, mark: int) -> bool:
 def _passes(run: Run, used: Money) -> bool:
     """Whether the latest usage passed a tenth of a budget, or what was forecast."""
     account = run.account
-    spent, limits, given_back = account.spent, account.allocated, account.given_back
-    delegated, closed = account.delegated, account.closed
+    spent = account.spent
     for d in account.dims:
         if used[d]:
-            # As `own_use` says: every report passes here.
-            own, mark = spent[d], (limits[d] or 0) + given_back[d] - delegated[d] - closed[d]
+            own, mark = spent[d], _mark(account, d)
             before = own - used[d]
             if before < mark and own * 10 // mark != before * 10 // mark:
                 return True
