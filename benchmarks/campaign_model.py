@@ -14,7 +14,6 @@ from typing import NamedTuple
 import msgspec
 
 from tallystick.actors.policies.forecasting.forecaster import Forecaster
-from tallystick.actors.policies.forecasting.runs import Run as Seen
 from tallystick.actors.policies.parts import whole
 from tallystick.actors.policies.rebalancing.figures import Figures
 from tallystick.actors.policies.rebalancing.plan import Fleet, plan
@@ -127,7 +126,9 @@ class Campaign:
         self._fold(event, now_ms)
         run = self._forecaster.runs.get(account.id)
         if run is None:
-            run = self._forecaster.runs[account.id] = Seen.of(account, event.at)
+            self._forecaster.runs.open(account)
+            run = self._forecaster.runs.begin(account.id, event.at)
+            assert run is not None, "it was opened just now"
         run.take(event.at, run.streak.after(step.used), account.growth)
 
     def _release(self, run: Run, now_ms: int) -> None:

@@ -1,5 +1,6 @@
 """A copy of a server under load is restored elsewhere: nothing that was answered before is missing or counts twice."""
 
+import http.client
 import json
 import subprocess
 import sys
@@ -35,7 +36,7 @@ class Load:
                 assert answer.status == 200
                 self.answered[id] = answer.body
                 count += 1
-        except OSError:
+        except (OSError, http.client.HTTPException):  # the server was killed, perhaps within an answer
             client.close()
 
     def wait_for(self, more: int) -> None:

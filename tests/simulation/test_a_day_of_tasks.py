@@ -149,7 +149,7 @@ def test_a_restart_in_the_middle_of_it_is_as_it_was(part: float, from_snapshot: 
         if not from_snapshot:
             store = _copy(store)
         opened, full = open_ledger(store).ledger, Ledger()
-        replay(full, GENESIS, store.read())
+        replay(full, GENESIS, store.rows())
         assert dump(opened) == dump(full) == dump(before.ledger)
         assert snapshot.dump(opened) == before.state
         after = simulated(messages[cut:], config, store=store, until=until)

@@ -47,7 +47,7 @@ def often() -> Iterator[None]:
 def in_full(store: Store) -> Opened:
     """The state by a replay that trusts no snapshot."""
     ledger = Ledger()
-    return Opened(ledger, replay(ledger, GENESIS, store.read()))
+    return Opened(ledger, replay(ledger, GENESIS, store.rows()))
 
 
 def agree(store: Store) -> None:

@@ -44,7 +44,7 @@ class Node:
         """Begin from the log, as after a failure."""
         self._lives += 1
         ledger = Ledger()
-        digest = replay(ledger, GENESIS, self.store.read())
+        digest = replay(ledger, GENESIS, self.store.rows())
         self._manager = Manager(ledger, self.store, digest)
         for command in to_put_in_force(ledger, self._config, PRICES if not ledger.configured else None, now):
             (reply,) = self._decided([command], [encode_command(command)], now)
