@@ -39,6 +39,8 @@ from tallystick.events.state.ledger import Ledger
 
 LOOKS_AT_ONCE: Final = 50
 """Of how many agents it looks at the newest step before others have their turn: about two milliseconds."""
+LOOKS_MAX: Final = 1_000
+"""So many agents wait to be looked at. Where more report than can be looked at, the next report of one is as due."""
 SHOWN_AT_ONCE: Final = 10
 """How many forecasts that were asked for it shows before others have their turn."""
 _USAGE: Final = (e.UsageReported, e.HoldSettled, e.HoldSpent)
@@ -116,7 +118,7 @@ class Tracker:
         return _proposed(command for _, command in found)
 
     def _take(self, agent: str, events: Sequence[e.Event]) -> list[tuple[int, c.Command]]:
-        found, look = self._forecaster.follow(agent, events)
+        found, look = self._forecaster.follow(agent, events, may_look=len(self._looks) < LOOKS_MAX)
         if look is not None:
             self._looks.append(look)
         return found

@@ -106,6 +106,22 @@ def test_the_steps_of_many_agents_are_looked_at_some_at_a_time_whatever_comes_me
     assert tracked.looked == 2 * AGENTS + 1
 
 
+def test_where_more_agents_report_than_can_be_looked_at_no_more_wait_than_a_bound_and_others_are_as_due(
+    tracked: Tracked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tracker_module, "LOOKS_AT_ONCE", 1)
+    monkeypatch.setattr(tracker_module, "LOOKS_MAX", 10)
+    for _ in range(5):
+        tracked.report()
+        assert len(tracked.tracker._looks) <= 10
+    while goes_on(tracked.handle(LOOK_ON)):
+        pass
+    looked = tracked.looked
+    assert 10 <= looked <= 15
+    assert goes_on(tracked.follow(use(tracked.names[-1], 10))) == 0
+    assert tracked.looked == looked + 1, "one that was left out is looked at when it reports again"
+
+
 def test_a_forecast_waits_for_a_look_at_all_runs_which_is_taken_in_parts(
     tracked: Tracked, monkeypatch: pytest.MonkeyPatch
 ) -> None:

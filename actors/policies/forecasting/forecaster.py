@@ -71,8 +71,12 @@ class Forecaster:
         account = self._ledger.same_account(event.agent, event.position)
         self.runs.open(stand_in(event) if account is None else account)
 
-    def follow(self, agent: str, events: Sequence[Any]) -> tuple[list[tuple[int, c.Command]], Look | None]:
+    def follow(
+        self, agent: str, events: Sequence[Any], *, may_look: bool = True
+    ) -> tuple[list[tuple[int, c.Command]], Look | None]:
         """Take in what an agent used in a batch, in order: what is to be recorded by position, and looked at.
+
+        Without ``may_look`` nothing is to be looked at, and the agent's next step is as due as this one.
 
         Recorded are the scores that are known now, a forecast where another tenth was consumed, and a loop. A hold that
         was spent at its expiry is usage, but no step of the agent.
@@ -89,7 +93,7 @@ class Forecaster:
         last, is_due = None, False
         if steps:
             last = steps[-1]
-            is_due = last.at - run.looked_at >= _A_SECOND
+            is_due = may_look and last.at - run.looked_at >= _A_SECOND
         if not is_due:
             streak, loops = run.streak.after_all([one.tokens for one in steps])
             if not loops and not _passes(run, _used(events[0]) if len(events) == 1 else _used_by(events)):
