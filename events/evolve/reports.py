@@ -11,7 +11,7 @@ from tallystick.events import catalog as e
 from tallystick.events.evolve import evolve
 from tallystick.events.evolve.day import use
 from tallystick.events.evolve.transfers import charge_account
-from tallystick.events.evolve.usage import answered, count_for_product, note_model, note_report
+from tallystick.events.evolve.usage import answered, count_for_product, note_model, note_report, says_only_use
 from tallystick.events.state.growth import observed
 from tallystick.events.state.ledger import Ledger
 
@@ -44,19 +44,7 @@ def _reports(ledger: Ledger, events: Sequence[e.Event], first: int) -> int:
             if type(event) is not e.UsageReported or event.at >= mark:
                 break
             account = accounts.get(event.agent)
-            if (
-                account is None
-                or account.caps
-                or event.hold is not None
-                or event.lease is not None
-                or event.life is not None
-                or event.occurred_at is not None
-                or event.counts_on is not None
-                or event.overdrawn is not None
-                or event.unpriced
-                or event.history
-                or event.child_upto
-            ):
+            if account is None or account.caps or not says_only_use(event):
                 break
             used = (event.tokens, event.time_ms, event.cost_nanos)
             charge_account(account, *used)

@@ -136,6 +136,21 @@ def hear_agent(balances: Balances, event: e.AgentHeard) -> None:
         hear(account, event.at)
 
 
+def says_only_use(event: e.UsageReported) -> bool:
+    """Whether a report says of an open account only what it used, just now, of what: what many of them say adds up."""
+    return not (
+        event.hold is not None
+        or event.lease is not None
+        or event.life is not None
+        or event.occurred_at is not None
+        or event.counts_on is not None
+        or event.overdrawn is not None
+        or event.unpriced
+        or event.history
+        or event.child_upto
+    )
+
+
 def note_report(account: Account, event: "e.UsageReported | e.HoldSettled", used: Money) -> None:
     """A report starts a new idle period. ``used`` is what its operation has used so far."""
     tokens, time_ms, cost_nanos = used

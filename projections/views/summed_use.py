@@ -12,6 +12,7 @@ from typing import ClassVar
 from tallystick.events.catalog import UsageReported
 from tallystick.events.catalog.event import EPOCH
 from tallystick.events.evolve.transfers import spend
+from tallystick.events.evolve.usage import says_only_use
 from tallystick.events.state.accounts import Account, Balances
 
 _MILLISECOND, _MINUTE = dt.timedelta(milliseconds=1), dt.timedelta(minutes=1)
@@ -92,21 +93,7 @@ class Summing:
     def take(self, event: UsageReported) -> bool:
         """Add a report, if it is plain."""
         account = self._balances.accounts.get(event.agent)
-        if (
-            account is None
-            or account.run is not None
-            or event.hold is not None
-            or event.lease is not None
-            or event.life is not None
-            or event.occurred_at is not None
-            or event.counts_on is not None
-            or event.overdrawn is not None
-            or event.labels
-            or event.unpriced
-            or event.unallocated
-            or event.history
-            or event.child_upto
-        ):
+        if account is None or account.run is not None or event.labels or event.unallocated or not says_only_use(event):
             return False
         for is_alone in self._are_alone:
             if is_alone(event):
