@@ -52,12 +52,13 @@ def _reports(ledger: Ledger, events: Sequence[e.Event], first: int) -> int:
             note_model(ledger, account, event, answered(event))
             account.pool_notice = ledger.pool_exhausted_at
             account.growth = observed(account.growth, used)
-            product = account.budget_product
-            if product is not None:
+            name = account.budget_product
+            if name is not None:
                 count_for_product(ledger, account, event)
-            sum_of = sums.get(product)
+            sum_of = sums.get(name)
             if sum_of is None:
-                sum_of = sums[product] = [0, 0, 0]
+                sum_of = sums[name] = [0, 0, 0]
+            product = name
             sum_of[0] += used[0]
             sum_of[1] += used[1]
             sum_of[2] += used[2]
@@ -70,10 +71,10 @@ def _reports(ledger: Ledger, events: Sequence[e.Event], first: int) -> int:
             last = events[place - 1]
             ledger.position, ledger.now = last.position, last.at
             sums[product] = sums.pop(product)  # what the last one has come near to is remembered
-            for name, (tokens, time_ms, cost_nanos) in sums.items():
+            for one, (tokens, time_ms, cost_nanos) in sums.items():
                 ledger.spent[0] += tokens
                 ledger.spent[1] += time_ms
                 ledger.spent[2] += cost_nanos
-                use(ledger, name, (tokens, time_ms, cost_nanos))
+                use(ledger, one, (tokens, time_ms, cost_nanos))
             ledger.remember_all(ids)
     return place
