@@ -14,7 +14,6 @@ from tallystick.config.kinds import Priority
 from tallystick.events.catalog.event import Event, Kind
 
 AfterLease = Literal["queued", "failed"]
-EndedAs = Literal["failed", "cancelled"]
 Outcome = Literal["completed", "failed"]
 WhyUnknown = Literal["held_up", "behind_others", "far_behind", "end_unknown", "beyond_calendar"]
 """Why no start can be expected: something other than slots is in the way; what would be free is kept for, or goes to,

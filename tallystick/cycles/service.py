@@ -23,8 +23,8 @@ from tallystick.http.answers import JSON, NO_STORE, refused
 from tallystick.http.elsewhere import Elsewhere
 from tallystick.http.identity import BY, identity_of
 from tallystick.http.reading import Unreadable, body_of
+from tallystick.http.statuses import ABORTED
 
-_ABORTED: Final = 499
 _METHODS: Final = ("DELETE", "GET", "PATCH", "POST", "PUT")
 _READY_SECONDS: Final = 2.0
 _CHANGE, _QUESTION = b'{"type":"Reserve"}', b'{"type":"GetHolds"}'
@@ -109,7 +109,7 @@ class Cycles:
             except Unreadable as wrong:
                 return _written(request, wrong)
             except ClientDisconnect:
-                return Response(status_code=_ABORTED)
+                return Response(status_code=ABORTED)
             return await self._answered(request, do, body)
 
         return answer

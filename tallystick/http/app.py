@@ -42,6 +42,7 @@ from tallystick.http.requests_log import RequestsLog
 from tallystick.http.served import Served
 from tallystick.http.session_endpoint import SessionEndpoint
 from tallystick.http.static_files import StaticFiles
+from tallystick.http.statuses import ABORTED
 from tallystick.http.stream import Streams
 from tallystick.http.views.endpoints import view
 from tallystick.http.views.limit import ReaderLimit
@@ -54,8 +55,6 @@ READY_SECONDS: Final = 2.0
 _WAITS: Final = b"wait_seconds"
 _PARENT_ASKED: Final = "x-tallystick-parent-asked-seconds"
 _PARENT_AWAY: Final = "x-tallystick-parent-away-seconds"
-_ABORTED: Final = 499
-"""The status in the log where the client did not wait for its answer."""
 _GLOBAL: Final = {"type": "GetGlobalStatus", "limit": 0}
 log = structlog.get_logger("tallystick.http")
 
@@ -101,7 +100,7 @@ class Service:
         except Unreadable as wrong:
             return problem({"code": wrong.code, "detail": str(wrong)}, wrong.status)
         except ClientDisconnect:
-            return Response(status_code=_ABORTED)
+            return Response(status_code=ABORTED)
         return await self.answer_to(request, body, messages)
 
     async def answer_to(self, request: Request, body: bytes, messages: "bytes | list[bytes]") -> Response:
@@ -119,7 +118,7 @@ class Service:
         except Stopping:
             return refused("shutting_down", "the server is being stopped: send it again with the same id")
         except ClientDisconnect:
-            return Response(status_code=_ABORTED)
+            return Response(status_code=ABORTED)
         self._note_denied(answer if isinstance(answer, list) else [answer], request)
         return answered_each(answer) if isinstance(answer, list) else answered(answer, note)
 

@@ -29,11 +29,10 @@ from tallystick.http.identity import BY, Identity, address_of, put_identity
 from tallystick.http.link_html import change_of as change_html
 from tallystick.http.link_html import form_of, note_of, page
 from tallystick.http.served import Served
-from tallystick.http.statuses import retry_after, status_of
+from tallystick.http.statuses import ABORTED, retry_after, status_of
 
 BODY_MAX: Final = 16_384
 ASK_SECONDS: Final = 5.0
-_ABORTED: Final = 499
 _LATER: Final = (429, 503)
 _TIGHTENS_ONLY: Final = 0
 """The ceiling of a recipient that may loosen nothing."""
@@ -87,13 +86,13 @@ class LinkPages:
             seen = parse_qs(body.decode(errors="replace"), keep_blank_values=True).get("seen", [""])[0]
             if change.problem is not None or seen != change.seen:
                 return self._page(link, change, changed=True)
-            return await self._done(request, link, change)
+            return await self._done(request, link)
         except _Refused as refusal:
             return self._refuse(request, refusal)
         except Unanswered:
             return _not_now()
         except ClientDisconnect:
-            return Response(status_code=_ABORTED)
+            return Response(status_code=ABORTED)
 
     # --- what is shown ------------------------------------------------------------------------------------------------
 
@@ -117,7 +116,7 @@ class LinkPages:
 
     # --- what is done -------------------------------------------------------------------------------------------------
 
-    async def _done(self, request: Request, link: Link, change: Change) -> Response:
+    async def _done(self, request: Request, link: Link) -> Response:
         config = self._access.config
         loosens = config.approval_links is not None and link.to in config.approval_links.may_loosen
         caller = Caller("operator", approve_up_to_nanos=None if loosens else _TIGHTENS_ONLY)

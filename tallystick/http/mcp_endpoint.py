@@ -24,6 +24,7 @@ from tallystick.http.access import Access, Refused, check_reads
 from tallystick.http.answers import answered, problem, refused
 from tallystick.http.identity import identity_of
 from tallystick.http.reading import Unreadable, body_of
+from tallystick.http.statuses import ABORTED
 from tallystick.mcp.answers import Answer, answer_of_http, refusal
 
 if TYPE_CHECKING:
@@ -34,7 +35,6 @@ _MESSAGES: Final = "/v1/messages"
 _VIEWS: Final = "/v1/views/"
 _OF_MESSAGES: Final = b"idempotency-key"
 """A header of the other paths: here each call has its own id."""
-_ABORTED: Final = 499
 
 
 class Answering(Protocol):
@@ -66,7 +66,7 @@ class McpEndpoint:
         except Unreadable as wrong:
             await problem({"code": wrong.code, "detail": str(wrong)}, wrong.status)(scope, receive, send)
         except ClientDisconnect:
-            await Response(status_code=_ABORTED)(scope, receive, send)
+            await Response(status_code=ABORTED)(scope, receive, send)
         except ImportError:
             text = "the server needs more packages for this: pip install 'tallystick[mcp]'"
             await refused("not_installed", text)(scope, receive, send)
@@ -150,7 +150,7 @@ class _Backend:
 
 
 def _answer(response: Response) -> Answer:
-    if response.status_code == _ABORTED:
+    if response.status_code == ABORTED:
         return refusal({"code": "unanswered", "detail": "the client did not wait for the answer"})
     return answer_of_http(response.status_code, bytes(response.body))
 

@@ -12,9 +12,9 @@ from tallystick.http.guard import header
 from tallystick.http.identity import Identity, address_of, identity_of
 from tallystick.http.reading import Unreadable, body_of
 from tallystick.http.sessions import SESSION_SECONDS, session_of, set_cookie
+from tallystick.http.statuses import ABORTED
 
 _BODY_MAX: Final = 16_384
-_ABORTED: Final = 499
 
 
 class _Login(msgspec.Struct, forbid_unknown_fields=True):
@@ -45,7 +45,7 @@ class SessionEndpoint:
         except (msgspec.MsgspecError, UnicodeError, RecursionError):
             return problem({"code": "invalid_message", "detail": 'the body: allowed is {"key": KEY}'}, 422)
         except ClientDisconnect:
-            return Response(status_code=_ABORTED)
+            return Response(status_code=ABORTED)
         except Refused as refusal:
             self._access.note(refusal.code, request.scope, refusal.name)
             return refusal.response

@@ -8,6 +8,8 @@ WAIT: Final = 429
 """Waiting cures it; ``Retry-After`` says how long."""
 CONFLICT: Final = 409
 """It does not fit the state of the fleet, and waiting alone does not cure it."""
+ABORTED: Final = 499
+"""The client went away before it was answered: it is for the log of requests alone."""
 
 STATUS: Final[Mapping[str, int]] = {
     **dict.fromkeys(("busy", "throttled", "too_many_waiting", "wait_over"), WAIT),

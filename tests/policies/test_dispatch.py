@@ -160,10 +160,10 @@ def test_a_task_cannot_wait_twice_and_one_that_does_not_wait_is_not_found() -> N
 
 def test_a_task_that_blocks_more_ranks_higher_at_once() -> None:
     queue = queue_of(waiting("a"), waiting("b", number=1))
-    queue.reblock("b", 2)
+    queue.replace(waiting("b", number=1, blocked=2))
     assert queue["b"].blocked == 2
     assert [ranked.waiting.task for ranked in queue.ranked(MOMENT)] == ["b", "a"]
-    queue.reblock("b", 0)
+    queue.replace(waiting("b", number=1))
     assert [ranked.waiting.task for ranked in queue.ranked(MOMENT)] == ["a", "b"]
 
 
@@ -215,10 +215,9 @@ class AnyQueue(RuleBasedStateMachine):
     @precondition(lambda self: self.tasks)
     @rule(data=st.data(), blocked=st.integers(0, 2))
     def reblock(self, data: st.DataObject, blocked: int) -> None:
-        task = data.draw(st.sampled_from(sorted(self.tasks)))
-        self.queue.reblock(task, blocked)
-        old = self.tasks[task]
-        self.tasks[task] = Waiting(old.task, old.kind, old.queued_at, old.number, blocked)
+        old = self.tasks[data.draw(st.sampled_from(sorted(self.tasks)))]
+        self.tasks[old.task] = Waiting(old.task, old.kind, old.queued_at, old.number, blocked)
+        self.queue.replace(self.tasks[old.task])
 
     @precondition(lambda self: self.tasks)
     @rule(running=st.lists(KINDS, max_size=4), total=st.integers(1, 5), above=st.sets(st.sampled_from("pqr")))

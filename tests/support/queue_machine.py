@@ -9,6 +9,8 @@ import heapq
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
+import msgspec
+
 from tallystick.actors.policies.scheduling.dispatch import pick
 from tallystick.actors.policies.scheduling.fairness import Fairness
 from tallystick.actors.policies.scheduling.preemption import next_victim_at, preempt
@@ -169,7 +171,8 @@ class Machine:
     def _reblock(self, tasks: Iterable[str]) -> None:
         for task in tasks:
             if task in self.queue:
-                self.queue.reblock(task, self.blocking.blocked(task))
+                waiting = msgspec.structs.replace(self.queue[task], blocked=self.blocking.blocked(task))
+                self.queue.replace(waiting)
 
     # --- what is decided ----------------------------------------------------------------------------------------------
 

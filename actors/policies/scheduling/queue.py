@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Container, Iterator, KeysView
 from typing import NamedTuple
 
-import msgspec
 from sortedcontainers import SortedList
 
 from tallystick.actors.policies.scheduling.ranking import Moment, Order, Ranking, is_aged
@@ -122,11 +121,6 @@ class Queue:
         """Put a task in the place of the one of the same name: its priority changed, or how many it blocks."""
         self.remove(waiting.task)
         self.add(waiting)
-
-    def reblock(self, task: str, blocked: int) -> None:
-        """So many tasks wait for this one now."""
-        if self[task].blocked != blocked:
-            self.replace(msgspec.structs.replace(self[task], blocked=blocked))
 
     def firsts(self) -> Iterator[Waiting]:
         """The first of each group, in no order."""
