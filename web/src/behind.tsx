@@ -117,12 +117,12 @@ function Account({ agent, past, order }: { agent: Agent; past: boolean; order: (
       <dl>
         <Term name="used">{percent(agent.percentage)}</Term>
         <Term name="consumed">{amounts(agent.consumed)}</Term>
-        <Term name="of">{amounts(agent.allocated)}</Term>
+        <Term name="allocated">{amounts(agent.allocated)}</Term>
         <Term name="held">{amounts(agent.held)}</Term>
         <Term name="remaining">{amounts(agent.remaining)}</Term>
         {agent.burn && <Term name="burn rate">{`${dollars(agent.burn.cost_usd_per_hour)}/h, ${compact(agent.burn.tokens_per_hour)} tokens/h`}</Term>}
         {agent.burn && <Term name="empty in">{duration(agent.burn.empty_in_seconds)}</Term>}
-        {agent.parent && <Term name="below">{agent.parent}</Term>}
+        {agent.parent && <Term name="parent">{agent.parent}</Term>}
         <Term name="decided by">{agent.decided_by ?? NONE}</Term>
       </dl>
       {agent.obstacles && agent.obstacles.length > 0 && (

@@ -17,7 +17,7 @@ interface Kind {
 const KINDS: Record<Order, Kind> = {
   pause: {
     title: "Pause the fleet",
-    says: "Every agent hears stop with its next message, and no hold is granted, until the fleet is resumed.",
+    says: "Every agent is answered stop to its next message, and no hold is granted, until the fleet is resumed.",
     button: "Pause fleet",
     endpoint: "pause-all",
     danger: true,
@@ -33,7 +33,7 @@ const KINDS: Record<Order, Kind> = {
   },
   stop: {
     title: "Stop an agent",
-    says: "It and all agents below it hear stop, until they are resumed.",
+    says: "It and all agents below it are answered stop, until they are resumed.",
     button: "Stop agent",
     endpoint: "stop",
     danger: true,
@@ -110,7 +110,7 @@ export function Control({ order, agent, page, close, done }: Props) {
       message.priority = text("priority") || null;
     }
     if (order === "approve") {
-      if (text("cost")) message.max_cost_usd = Number(text("cost"));
+      if (text("cost")) message.max_cost_usd = text("cost");
       if (text("tokens")) message.max_tokens_total = Number(text("tokens"));
     }
     setBusy(true);

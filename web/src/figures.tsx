@@ -37,7 +37,7 @@ export function Figures({ page, show }: { page: Page; show: Show }) {
         <small>
           {burn.empty_in_seconds === null
             ? "lasts until it is renewed"
-            : `${burn.empty_first === "day" ? "today's limit" : "total"} empty in ${duration(burn.empty_in_seconds)}`}
+            : `${burn.empty_first === "day" ? "today's limit" : "total"} used up in ${duration(burn.empty_in_seconds)}`}
         </small>
       </Figure>
       <Figure

@@ -119,7 +119,7 @@ export function Limits({ page, show }: Props) {
                 </button>
                 {limit.value !== null && limit.value !== "fleet" && <span class="muted"> of {limit.value}</span>}
                 <small>
-                  per {limit.window}, then {words(limit.then)}
+                  per {limit.window}; when it is used up: {words(limit.then)}
                 </small>
               </span>
               <span class="much">
@@ -213,9 +213,10 @@ export function Forecasts({ page, show }: Props) {
         <h2 id="forecasts-title">Forecasts</h2>
         <span class="muted">when budgets will be used up, soonest first</span>
       </div>
-      {cost?.expected != null && (
+      {open > 0 && cost?.expected != null && (
         <p class="note">
-          When the {open} open agents have finished as the {finished} before them: {dollars(cost.expected)}, between{" "}
+          When {open === 1 ? "the open agent has" : `the ${number(open)} open agents have`} finished as{" "}
+          {finished === 1 ? "the one" : `the ${number(finished)}`} before: {dollars(cost.expected)}, between{" "}
           {dollars(cost.low)} and {dollars(cost.high)}
           {tokens?.expected != null && `; ${compact(Number(tokens.expected))} tokens`}.
         </p>

@@ -16,6 +16,9 @@ export function Queue({ page, show }: { page: Page; show: (what: Behind) => void
           {slots !== null && ` in ${slots} slots`}
         </span>
       </div>
+      {tasks.length > 1 && (
+        <p class="note">First aged tasks, then those of products within their share, then the others; each by score.</p>
+      )}
       {tasks.length === 0 ? (
         <p class="empty">Nothing waits for a slot.</p>
       ) : (
@@ -59,7 +62,9 @@ export function Queue({ page, show }: { page: Page; show: (what: Behind) => void
                     {task.terms.priority.toFixed(3)} + {task.terms.wait.toFixed(3)} + {task.terms.blocking.toFixed(3)}
                   </td>
                   <td class="n">{task.waiting_minutes.toFixed(1)} min</td>
-                  <td class="n">{clock(task.expected_start)}</td>
+                  <td class="n">
+                    {task.expected_start !== null && Date.parse(task.expected_start) <= now ? "now" : clock(task.expected_start)}
+                  </td>
                   <td class="small-hide">{task.reason?.message ?? "can start now"}</td>
                 </tr>
               ))}
