@@ -32,13 +32,16 @@ def percentile(values: "list[float]", part: float) -> float:
 
 
 class Watcher(Protocol):
-    """Looks at the campaign between two messages; it is entered before the first and left after the last."""
+    """Looks at the campaign between two messages; it is entered before the first and left after the last. ``over``: all
+    runs have ended, and the fleet is still served.
+    """
 
     def __enter__(self) -> Self: ...
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None: ...
     def look(self, campaign: Campaign) -> None: ...
+    def over(self) -> None: ...
 
 
 class Quiet:
@@ -52,6 +55,8 @@ class Quiet:
     ) -> None: ...
 
     def look(self, campaign: Campaign) -> None: ...
+
+    def over(self) -> None: ...
 
 
 class Lines(Quiet):
@@ -78,6 +83,9 @@ class Lines(Quiet):
             soft_wrap=True,
         )
 
+    def over(self) -> None:
+        self._console.print("all runs have ended; the dashboard shows the whole past until Ctrl-C", soft_wrap=True)
+
 
 def _titled(title: str) -> Rule:
     return Rule(title, align="left", style="grey37")
@@ -102,6 +110,8 @@ class Screen:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._live.__exit__(kind, error, traceback)
+
+    def over(self) -> None: ...
 
     def look(self, campaign: Campaign) -> None:
         now = time.monotonic()

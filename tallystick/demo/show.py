@@ -48,6 +48,8 @@ def run(
         with watcher:
             campaign.run()
         if served is not None:
+            if not stop.is_set():
+                watcher.over()
             served.linger(stage, campaign.now, stop)
         (last,) = stage.say([c.GetGlobalStatus(id="look", limit=0)], BY, campaign.now)
     finally:

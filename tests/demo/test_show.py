@@ -1,6 +1,7 @@
 """The whole demonstration: the same every time, obeyed, and accounted for."""
 
 import datetime as dt
+import io
 import sqlite3
 import threading
 from collections import Counter
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from tallystick.config.loader import from_mapping
 from tallystick.config.settings import Config
@@ -15,7 +17,8 @@ from tallystick.demo.agent import Outcome
 from tallystick.demo.generate import generate
 from tallystick.demo.plan import too_small
 from tallystick.demo.proof import prove
-from tallystick.demo.screen import Quiet
+from tallystick.demo.screen import Lines, Quiet
+from tallystick.demo.served import ServedFleet
 from tallystick.demo.show import run
 from tallystick.demo.stage import Stage
 from tallystick.demo.summary import Summary, for_machines
@@ -231,3 +234,18 @@ def test_a_report_that_is_missing_from_the_log_is_not_accounted_for(tmp_path: Pa
     problem = prove(store, (more[0], more[1], more[2])).problem
     assert problem is not None
     assert problem.startswith("the sums differ")
+
+
+def test_a_served_fleet_goes_on_when_all_runs_have_ended_and_says_so(tmp_path: Path) -> None:
+    stop, said = threading.Event(), io.StringIO()
+
+    class Patient(Lines):
+        def over(self) -> None:
+            super().over()
+            stop.set()
+
+    workload, store, tally = small_trace(tmp_path), open_store("memory:", writer=True), Tally()
+    watcher = Patient(Console(file=said), tally, workload.steps)
+    summary = run(workload, too_small(workload), store, None, watcher, tally, stop, ServedFleet(store))
+    assert said.getvalue() == "all runs have ended; the dashboard shows the whole past until Ctrl-C\n"
+    assert summary.proof.problem is None
