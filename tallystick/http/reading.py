@@ -9,6 +9,7 @@ from starlette.requests import Request
 
 from tallystick.events.log.codec import BODY_MAX
 from tallystick.events.messages import MESSAGES_MAX, NAME_MAX, WIRE
+from tallystick.events.messages.invalid import explained
 
 ENDPOINTS: Final = {re.sub(r"(?<=.)(?=[A-Z])", "-", message.__name__).lower(): message for message in WIRE}
 """The message behind each ``POST /v1/<name>``."""
@@ -101,7 +102,7 @@ def messages_of(body: bytes, name: str | None, key: str | None) -> "bytes | list
     try:
         head = _decode_head(body)
     except msgspec.ValidationError as error:
-        raise _invalid(f"found no JSON object: {error}") from error
+        raise _invalid(explained(str(error), None)) from error
     except msgspec.DecodeError as error:
         raise Unreadable("invalid_message", f"not JSON: {error}", 400) from error
     except (RecursionError, UnicodeError):

@@ -132,6 +132,11 @@ def test_what_is_no_message_is_refused_with_a_code(
     assert answer.json["detail"]
 
 
+def test_of_a_message_that_is_no_object_the_answer_says_what_it_is(client: Client) -> None:
+    assert client.post("/v1/reserve", b"[]").json["detail"] == "Expected an object, got a list"
+    assert client.post("/v1/reserve", b"7").json["detail"] == "Expected an object, got a whole number"
+
+
 def test_only_declared_media_types_hosts_and_origins_are_read(client: Client, served: Served) -> None:
     cases: list[tuple[dict[str, str], int]] = [
         ({"content-type": "text/plain"}, 415),

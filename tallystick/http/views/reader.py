@@ -19,7 +19,7 @@ from tallystick.http.views.newest import Newest
 from tallystick.http.views.page import page
 from tallystick.http.views.state import State
 from tallystick.http.views.states import Walk
-from tallystick.moments import read_moment
+from tallystick.moments import ALLOWED, read_moment
 from tallystick.projections.store.as_of import NotThere
 
 PARAMETERS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -68,6 +68,8 @@ class Reader:
             return _encode({"ok": self._answer(_decode(line))})
         except NotThere as error:
             return _error("unknown_position", str(error))
+        except views.Refused as error:
+            return _error(error.code, str(error))
         except (_Wrong, ValueError) as error:
             return _error("invalid_parameter", str(error))
         except (BrokenChain, StoreError) as error:
@@ -90,7 +92,7 @@ class Reader:
             return self._newest.state()
         moment = read_moment(at)
         if moment is None:
-            raise _Wrong(f"at: {at!r:.100} is neither a position nor a time like 2026-03-04T12:00:00Z")
+            raise _Wrong(f"at: found {at!r:.100}, allowed is {ALLOWED}")
         return self._walk.state(moment)
 
 

@@ -9,6 +9,7 @@ import zlib
 from collections import OrderedDict
 from typing import Final, NamedTuple
 
+from tallystick.events.decide.answers import stamp
 from tallystick.events.log import snapshot
 from tallystick.events.log.audit import Replay
 from tallystick.events.log.store import Store
@@ -134,5 +135,5 @@ def _why_not(at: Moment, position: int, end: int) -> str:
     if not end:
         return "nothing has been recorded yet"
     if at.time is not None:
-        return f"nothing had been recorded by {at.time.isoformat()}"
+        return f"nothing had been recorded by {stamp(at.time)}"
     return f"there is no position {position}: the log has positions 1 to {end}"

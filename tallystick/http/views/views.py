@@ -15,7 +15,6 @@ from tallystick.explain.one_event import facts
 from tallystick.explain.selection import TYPES, Selection
 from tallystick.http.views.state import State
 from tallystick.projections.reports.task_list import listed_tasks
-from tallystick.projections.store.as_of import NotThere
 from tallystick.projections.views import agent_rows
 from tallystick.projections.views.agent_rows import AgentRow
 from tallystick.projections.views.agents import AgentsView
@@ -35,6 +34,14 @@ ROWS_MAX: Final = 1_000
 Params = Mapping[str, Any]
 
 
+class Refused(LookupError):
+    """What was asked for is not there; ``code`` says what."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
+
+
 def status(state: State, limit: int | None) -> dict[str, Any]:
     """`tallystick status`; with ``limit`` 0 without agents."""
     found: dict[str, Any] = msgspec.to_builtins(
@@ -47,11 +54,11 @@ def agent(state: State, id: str) -> dict[str, Any]:
     """`tallystick status --agent`.
 
     Raises:
-        NotThere: no agent with this id was ever seen.
+        Refused: no agent with this id was ever seen.
     """
     row = state.found.agent(id)
     if row is None:
-        raise NotThere(f"no agent {id!r:.200} was ever seen here")
+        raise Refused("unknown_agent", f"no agent {id!r:.200} was ever seen here")
     is_open = id in state.found.agents
     found = agent_json(row, state.queries if is_open else None)
     return {**found, "burn": msgspec.to_builtins(state.pace.agent(row)) if is_open else None}
@@ -75,13 +82,13 @@ def limits(state: State, asked: Params) -> Any:
     """`tallystick limits`.
 
     Raises:
-        ValueError, NotThere: it cannot be asked so.
+        ValueError, Refused: it cannot be asked so.
     """
     query = msgspec.convert({"type": "GetLimits", "count": LIMITS_SHOWN, **asked}, GetLimits)
     now = state.now if state.live else state.asked_time or state.counted.now
     found = get_limits(Turn(state.counted, now, "", ""), query)
     if isinstance(found, Refusal):
-        raise NotThere(found.detail)
+        raise Refused(found.code, found.detail)
     return msgspec.to_builtins(found)
 
 
