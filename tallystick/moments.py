@@ -8,6 +8,8 @@ _RFC3339: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[
 _SHORT: Final = re.compile(r"\d{4}-\d\d-\d\d([Tt ]\d\d:\d\d(:\d\d(\.\d+)?)?([Zz]|[+-]\d\d:\d\d)?)?")
 """A date, a minute or a second, in UTC where no zone is written."""
 _DIGITS_MAX: Final = 18
+ALLOWED: Final = "a position, or a time like 2026-03-04T12:00:00Z, 2026-03-04T12:00 or 2026-03-04"
+"""What an error says of a point that cannot be read."""
 
 
 class Moment(NamedTuple):

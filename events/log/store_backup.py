@@ -61,6 +61,8 @@ def back_up(url: str, target: Path, counted: Counted) -> Report:
     target = target.resolve()
     if os.path.lexists(target):
         raise StoreError(f"{target} is there already: name a new file")
+    if not target.parent.is_dir():
+        raise StoreError(f"{target} cannot be written: the folder {target.parent} does not exist")
     part = target.with_name(f"{target.name}.{os.getpid()}.part")
     try:
         if source is None:

@@ -3,6 +3,7 @@
 import os
 import re
 import sqlite3
+import stat
 from contextlib import closing
 from pathlib import Path
 from typing import Final
@@ -102,6 +103,8 @@ def check_ours(url: str, file: Path, writer: bool) -> bool:
         sqlite3.Error, OSError: it cannot be read, or is no database.
     """
     found = file.stat()
+    if stat.S_ISDIR(found.st_mode):
+        raise StoreError(f"{url} is a folder, and a fleet is a file: name one in it")
     if not found.st_size:
         _check_never_used(url, file)
     if writer and found.st_nlink > 1 and file.is_file():

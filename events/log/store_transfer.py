@@ -40,8 +40,8 @@ def restore(file: Path, url: str, counted: Counted) -> Report:
     """
     if not is_postgres(url):
         raise StoreError(
-            f"{shown(url)} is no database: a backup is a fleet's file already; copy it to where the store was, or"
-            f" name it with --store sqlite:///{file}"
+            f"--store: found {shown(url)}, allowed is postgresql://HOST/DATABASE?fleet=NAME; a backup is a fleet's file"
+            f" already: copy it to where the store was, or name it, sqlite:///{file}"
         )
     from tallystick.events.log.store_postgres import PostgresStore
 

@@ -2,6 +2,7 @@
 
 import datetime as dt
 
+from tallystick.events.decide.answers import stamp
 from tallystick.events.log.broken_chain import BrokenChain
 from tallystick.events.log.store import Store
 from tallystick.projections.store.projector import Projector, event_in
@@ -60,5 +61,5 @@ def position_by(store: Store, at: dt.datetime, before: bool = False) -> int:
 def _position_at(store: Store, at: dt.datetime) -> int:
     found = position_by(store, at)
     if not found:
-        raise NotThere(_EMPTY if store.last() is None else f"nothing had been recorded by {at.isoformat()}")
+        raise NotThere(_EMPTY if store.last() is None else f"nothing had been recorded by {stamp(at)}")
     return found

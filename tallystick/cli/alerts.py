@@ -6,6 +6,7 @@ from rich.text import Text
 
 from tallystick.cli.common import at_option, console, json_option, json_text, reads_option
 from tallystick.cli.completion import agent_names
+from tallystick.cli.numbers import WholeNumber
 from tallystick.cli.viewing import opened_views
 from tallystick.cli.watching import watch_option
 from tallystick.moments import Moment
@@ -22,7 +23,7 @@ SHOWN = 20
 @click.option("--code", metavar="CODE", help="Only alerts with this code, such as budget_exhausted.")
 @click.option(
     "--limit",
-    type=click.IntRange(min=1),
+    type=WholeNumber(min=1),
     metavar="N",
     help=f"Only the newest N. Without it a table shows {SHOWN}, and --json all.",
 )
@@ -48,7 +49,7 @@ def alerts(
         return
     screen, shown = console(), limit or SHOWN
     if not found:
-        screen.print("No alerts.")
+        screen.print("No alerts." if not rows else "No such alert.")
         return
     screen.print(_table(found[:shown]))
     for line in and_more(len(found), shown, f", older: --limit {len(found)} shows all"):

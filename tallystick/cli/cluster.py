@@ -8,7 +8,9 @@ from rich.table import Table
 from rich.text import Text
 
 from tallystick.cli.common import console, json_option, json_text
+from tallystick.cli.numbers import WholeNumber
 from tallystick.cli.serve import HOST, PORT
+from tallystick.cluster.places import SHARDS_MAX
 from tallystick.wording import NONE, one_line
 
 _MISSING: Final = "a cluster needs more packages: pip install 'tallystick[ray,server]'"
@@ -64,13 +66,13 @@ def cluster() -> None:
 )
 @click.option(
     "--shards",
-    type=click.IntRange(1, 10_000),
+    type=WholeNumber(1, SHARDS_MAX),
     required=True,
     help="How many processes the fleets are spread over.",
 )
 @click.option("--host", metavar="ADDRESS", default=HOST, show_default=True, help="Where each front listens.")
 @click.option(
-    "--port", type=click.IntRange(0, 65535), default=PORT, show_default=True, help="The port of each; 0: any free one."
+    "--port", type=WholeNumber(0, 65535), default=PORT, show_default=True, help="The port of each; 0: any free one."
 )
 @click.option(
     "--allow-host",

@@ -24,7 +24,7 @@ from tallystick.config.published import published_prices
 from tallystick.config.settings import Config
 from tallystick.events.log.audit import Replay, replay_until
 from tallystick.events.log.store import Store, open_store
-from tallystick.moments import Moment, read_moment
+from tallystick.moments import ALLOWED, Moment, read_moment
 from tallystick.projections.views.view import Progress as ShowProgress
 from tallystick.wording import one_line
 
@@ -32,6 +32,7 @@ T = TypeVar("T")
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 DEFAULT_STORE = "sqlite:///tallystick.db"
+KEY_ENVIRONMENT = "TALLYSTICK_KEY"
 _WIDE = 10_000
 _PATIENCE_SECONDS = 1.0
 _STEP = 500
@@ -51,7 +52,7 @@ class MomentType(click.ParamType[Moment]):
             return value
         found = read_moment(str(value))
         if found is None:
-            self.fail(f"{str(value)!r} is neither a position nor a time like 2026-03-04T12:00:00Z", param, ctx)
+            self.fail(f"found {str(value)!r:.100}, allowed is {ALLOWED}", param, ctx)
         return found
 
 
@@ -107,6 +108,15 @@ def open_to_read(store_url: str) -> Store:
         return ServedLog(store_url)
     except ValueError as error:
         raise click.UsageError(f"--{error}") from None
+
+
+def server_options(function: Command) -> Command:
+    """``--url URL`` and ``--key KEY``: a server in place of a store, for commands that change something."""
+    url = click.option("--url", metavar="URL", help="A server, in place of a store: it is asked over HTTP.")
+    key = click.option(
+        "--key", metavar="KEY", envvar=KEY_ENVIRONMENT, show_envvar=True, help="For a server: the API key."
+    )
+    return url(key(function))
 
 
 def is_served(store_url: str) -> bool:

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tallystick.cli.common import at_option, console, json_option, json_text, reads_option
-from tallystick.cli.cost_parts import Date, Dimensions, Span, show_breakdown
+from tallystick.cli.cost_parts import Dimensions, Span, days_options, show_breakdown
 from tallystick.cli.viewing import opened_views
 from tallystick.cli.watching import watch_option
 from tallystick.moments import Moment
@@ -34,8 +34,7 @@ SHOWN = 20
     " commas: each combination.",
 )
 @click.option("--per", type=click.Choice(get_args(Per)), help="In each hour, day, week or month, in the fleet's zone.")
-@click.option("--since", type=Date(), help="From this day on, in the fleet's zone.")
-@click.option("--until", type=Date(), help="Up to this day.")
+@days_options
 @click.option("--month", is_flag=True, help="The month instead of the day: planned, actual and deviation.")
 @click.option("--compare", is_flag=True, help="Each completed task of the day, and what it would have cost elsewhere.")
 @at_option

@@ -1,8 +1,8 @@
 """``cost --by A,B --per SPAN``: what each combination used, in each span of time."""
 
 import datetime as dt
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import click
 import msgspec
@@ -16,6 +16,7 @@ from tallystick.projections.store.view_store import ViewStore
 from tallystick.projections.views.cost import LABEL
 from tallystick.wording import NONE, and_more, in_cents, one_line
 
+Command = TypeVar("Command", bound=Callable[..., Any])
 SHOWN = 100
 """Lines in a table."""
 WIDTH = 80
@@ -65,6 +66,20 @@ class Date(click.ParamType[str]):
         if not _is_date(text):
             self.fail(f"found {text!r}, allowed is a day like 2026-03-04", param, ctx)
         return text
+
+
+def days_options(function: Command) -> Command:
+    """``--since DATE`` and ``--until DATE``, of which the first may not be later than the second."""
+
+    def take(ctx: click.Context, _: click.Parameter, until: str | None) -> str | None:
+        since = ctx.params.get("since")
+        if since is not None and until is not None and since > until:
+            raise click.UsageError(f"--since and --until: found {since} and {until}, allowed is the earlier day first")
+        return until
+
+    since_option = click.option("--since", type=Date(), is_eager=True, help="From this day on, in the fleet's zone.")
+    until_option = click.option("--until", type=Date(), callback=take, help="Up to this day.")
+    return since_option(until_option(function))
 
 
 def _is_date(text: str) -> bool:

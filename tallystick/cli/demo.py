@@ -15,6 +15,7 @@ import structlog
 from rich.console import Console
 
 from tallystick.cli.common import how_it_was_called, json_text
+from tallystick.cli.numbers import WholeNumber
 from tallystick.cli.serve import HOST, PORT, listening_on, server_module
 from tallystick.config.loader import load
 from tallystick.demo.agent import Refused
@@ -82,7 +83,7 @@ class Speed(click.ParamType[float]):
 @click.option(
     "--serve",
     "port",
-    type=click.IntRange(0, 65535),
+    type=WholeNumber(0, 65535),
     is_flag=False,
     flag_value=PORT,
     metavar="[PORT]",

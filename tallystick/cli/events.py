@@ -11,6 +11,7 @@ from rich.text import Text
 
 from tallystick.cli.common import console, reading, reads_option
 from tallystick.cli.completion import agent_names, task_names
+from tallystick.cli.numbers import WholeNumber
 from tallystick.cli.selecting import EventType, between, refused_option, since_option, until_option
 from tallystick.demo.news import news
 from tallystick.events.catalog import Event
@@ -41,7 +42,7 @@ BEFORE = 10
     help="Only events of this type, such as level-changed; may be given several times.",
 )
 @refused_option
-@click.option("--limit", "-n", type=click.IntRange(min=1), metavar="N", help="Only the newest N of them.")
+@click.option("--limit", "-n", type=WholeNumber(min=1), metavar="N", help="Only the newest N of them.")
 @click.option(
     "--follow",
     "-f",

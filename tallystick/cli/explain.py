@@ -49,7 +49,7 @@ def explain(
         entries = list(story(store, name, progress, selection))
         known = bool(entries) or any(Selection(task=name).among(store.read()))
     if not known:
-        raise click.ClickException(f"no event names {name!r}: tallystick audit replay lists the agents")
+        raise click.ClickException(f"no event names {name!r}: see tallystick status and tallystick tasks")
     if as_json:
         click.echo(json_text({"agent": name, "story": [entry._asdict() for entry in entries]}))
     else:

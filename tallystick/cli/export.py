@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from tallystick.cli.common import at_option, output, reading, reads_option
-from tallystick.cli.cost_parts import Date
+from tallystick.cli.cost_parts import days_options
 from tallystick.cli.viewing import opened_views
 from tallystick.events.log.restoring import open_ledger
 from tallystick.moments import Moment
@@ -26,8 +26,7 @@ def export() -> None:
 
 @export.command(short_help="As FOCUS, for tools of FinOps.")
 @reads_option
-@click.option("--since", type=Date(), help="From this day on, in the fleet's zone.")
-@click.option("--until", type=Date(), help="Up to this day.")
+@days_options
 @at_option
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write here instead of to stdout.")
 def focus(store_url: str, since: str | None, until: str | None, at: Moment | None, out: Path | None) -> None:

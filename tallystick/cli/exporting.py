@@ -11,6 +11,7 @@ import click
 
 from tallystick.cli.columns import COLUMNS, Kind, tables
 from tallystick.cli.common import output, reading, reads_option, with_progress
+from tallystick.cli.numbers import WholeNumber
 from tallystick.events.decide.answers import stamp
 from tallystick.events.log.store import Record
 
@@ -26,7 +27,7 @@ Form = Callable[[Iterable[Record]], Iterator[bytes]]
     help="Records as stored, or a table.",
 )
 @reads_option
-@click.option("--after", metavar="POSITION", type=click.IntRange(min=0), default=0, help="Begin behind this position.")
+@click.option("--after", metavar="POSITION", type=WholeNumber(min=0), default=0, help="Begin behind this position.")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write here instead of to stdout.")
 def export(form: str, store_url: str, after: int, out: Path | None) -> None:
     """Write the log up to its end at this moment: as it is stored, one JSON record a line, or as a table, in CSV or

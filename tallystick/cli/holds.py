@@ -7,6 +7,7 @@ from rich.text import Text
 
 from tallystick.cli.common import at_option, console, json_option, json_text, reading, reads_option, state_then
 from tallystick.cli.completion import agent_names
+from tallystick.cli.numbers import WholeNumber
 from tallystick.cli.viewing import answer_of
 from tallystick.cli.watching import watch_option
 from tallystick.events.decide.get_holds import get_holds
@@ -29,7 +30,7 @@ SHOWN = 100
     type=click.Choice(("open", "settled", "cancelled", "expired")),
     help="Only holds in this state; those that have ended are shown while they are remembered.",
 )
-@click.option("--limit", type=click.IntRange(1, 1_000), default=SHOWN, show_default=True, metavar="N", help="A page.")
+@click.option("--limit", type=WholeNumber(1, 1_000), default=SHOWN, show_default=True, metavar="N", help="A page.")
 @click.option("--after", metavar="ID", help="The page begins after this hold.")
 @at_option
 @watch_option

@@ -20,13 +20,13 @@ from tallystick.actors.runtime.control_place import places_of
 from tallystick.actors.runtime.control_socket import is_live
 from tallystick.actors.runtime.intake import Asker
 from tallystick.cli.common import settings_for
+from tallystick.cli.send import KEY_VARIABLE
 from tallystick.events.log.codec import encode_command
 from tallystick.events.log.store import Store, WriterPresent, open_store
 from tallystick.events.messages import ReportUsage
 from tallystick.fleet import Fleet
 from tallystick.importing.reporting import Ask
 
-_OPERATOR_KEY: Final = "TALLYSTICK_OPERATOR_KEY"
 _PATIENCE_SECONDS: Final = 3.0
 """How long a fleet that is just being opened or closed is waited for."""
 _BUSY_SECONDS: Final = 60.0
@@ -73,7 +73,7 @@ def asking(place: Place) -> Iterator[Ask]:
     except BaseException:
         found.close()
         raise
-    asker = Asker(own_peer().encoded(), digest_of(os.environ.get(_OPERATOR_KEY) or None))
+    asker = Asker(own_peer().encoded(), digest_of(os.environ.get(KEY_VARIABLE) or None))
     with Fleet.open(found, settings.config, settings.prices, by=place.by) as fleet:
         yield lambda reports: _until_decided(lambda: fleet.ask(reports, place.by, _ANSWER_SECONDS, asker=asker))
 
@@ -124,7 +124,7 @@ def _over(place: Path, reports: list[ReportUsage], by: str) -> list[dict[str, An
     """The answers of the fleet that listens at a place."""
     message = b"[%b]" % b",".join(map(encode_command, reports))
     try:
-        reply = ask(place, message, by, os.environ.get(_OPERATOR_KEY) or None, _ANSWER_SECONDS)
+        reply = ask(place, message, by, os.environ.get(KEY_VARIABLE) or None, _ANSWER_SECONDS)
     except Unanswered as error:
         raise click.ClickException(f"{error}; {AGAIN}") from None
     if reply is None:

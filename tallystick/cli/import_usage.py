@@ -9,12 +9,12 @@ from typing import Any, Final
 
 import click
 
-from tallystick.cli.common import config_option, json_option, prices_option, store_option
+from tallystick.cli.common import config_option, json_option, prices_option, server_options, store_option
 from tallystick.cli.import_preview import preview_of, recorded_in
 from tallystick.cli.import_progress import reading, reporting
 from tallystick.cli.import_summary import show
 from tallystick.cli.import_targets import Place, asking
-from tallystick.cli.send import check_alone, this_user
+from tallystick.cli.send import check_place, this_user
 from tallystick.config.kinds import NAME_MAX
 from tallystick.importing import anthropic, claude_code, codex, litellm, openai, openrouter, trace
 from tallystick.importing.files import Opened, files_below, size_of
@@ -55,10 +55,7 @@ def _options(function: Command) -> Command:
         click.option(
             "--agent", metavar="NAME", help="The account that all of it is of, in place of those in the files."
         ),
-        click.option(
-            "--key", metavar="KEY", envvar="TALLYSTICK_KEY", show_envvar=True, help="For a server: the API key."
-        ),
-        click.option("--url", metavar="URL", help="A server, in place of a store: it is asked over HTTP."),
+        server_options,
         prices_option,
         config_option,
         store_option,
@@ -218,8 +215,7 @@ def _import(
     options: dict[str, Any],
 ) -> None:
     """Read the files, bring together what they say, and report it; nothing is reported before all is read."""
-    if options["url"] is not None:
-        check_alone(ctx)
+    check_place(ctx, options["url"])
     agent, rates = _agent(options["agent"]), _rates(options.get("rates", ()))
     try:
         with Staging(notes) as staging:

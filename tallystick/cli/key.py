@@ -18,7 +18,7 @@ from tallystick.cli.common import config_option, console, json_option, json_text
 from tallystick.cli.send import KEY_VARIABLE, Sending, reply_to, this_user
 from tallystick.events import messages as c
 from tallystick.events.catalog.access import Role
-from tallystick.moments import read_time
+from tallystick.moments import read_moment
 from tallystick.wording import NONE, one_line
 
 KEY_PREFIX: Final = "tsk_"
@@ -163,17 +163,19 @@ def _end(text: str) -> dt.datetime:
     lasting = _LASTING.fullmatch(text)
     if lasting is not None:
         return dt.datetime.now(dt.UTC).replace(microsecond=0) + dt.timedelta(**{_UNITS[lasting[2]]: int(lasting[1])})
-    found = read_time(text)
-    if found is None:
-        raise click.BadParameter(f"{text!r} is neither 12h, 90d nor a time", param_hint="'--expires'")
-    return found
+    found = read_moment(text)
+    if found is None or found.time is None:
+        allowed = "12h, 90d, or a time like 2026-03-04T12:00:00Z, 2026-03-04T12:00 or 2026-03-04"
+        raise click.BadParameter(f"found {text!r:.100}, allowed is {allowed}", param_hint="'--expires'")
+    return found.time
 
 
 def _dollars(text: str) -> Decimal:
     try:
         return Decimal(text)
     except InvalidOperation:
-        raise click.BadParameter(f"{text!r} is not an amount of dollars", param_hint="'--approve-up-to'") from None
+        words = f"found {text!r:.100}, allowed are dollars like 50 or 12.50"
+        raise click.BadParameter(words, param_hint="'--approve-up-to'") from None
 
 
 def _described(line: dict[str, Any]) -> str:

@@ -7,6 +7,7 @@ from rich.text import Text
 
 from tallystick.cli.common import at_option, console, json_option, json_text, reads_option
 from tallystick.cli.completion import agent_names
+from tallystick.cli.numbers import WholeNumber
 from tallystick.cli.viewing import answer_of, counted
 from tallystick.cli.watching import watch_option
 from tallystick.events.decide.limit_status import get_limits
@@ -31,7 +32,7 @@ _ANY_WIDTH = 10_000
 @click.option("--limit", metavar="NAME", help="Only this limit.")
 @click.option("--value", metavar="VALUE", help="With --limit: only this value of its scope.")
 @click.option("--after", metavar="VALUE", help="With --limit: its counters by value, those behind this one.")
-@click.option("--count", type=click.IntRange(1, 1_000), default=SHOWN, show_default=True, metavar="N", help="At most.")
+@click.option("--count", type=WholeNumber(1, 1_000), default=SHOWN, show_default=True, metavar="N", help="At most.")
 @at_option
 @watch_option
 @json_option
@@ -48,6 +49,8 @@ def limits(store_url: str, count: int, at: Moment | None, as_json: bool, **asked
       tallystick limits --limit user-day --value ann --json
       tallystick limits --limit user-day --after '' --count 1000
     """
+    if asked["limit"] is None and (asked["value"] is not None or asked["after"] is not None):
+        raise click.UsageError("--value and --after: found without --limit, allowed is beside it only")
     ledger = counted(store_url, at)
     query = msgspec.convert({"type": "GetLimits", "count": count, **asked}, GetLimits)
     found = answer_of(ledger, at, get_limits, query)

@@ -11,10 +11,10 @@ import click
 from tallystick.actors.errors import Halted, RefusedConfig, Unanswered
 from tallystick.cli.exit_codes import WRONG_INPUT
 from tallystick.cluster.errors import ClusterError
-from tallystick.config.errors import ConfigError
+from tallystick.config.errors import ConfigError, did_you_mean, nearest
 from tallystick.config.spelling import half_in
 from tallystick.events.log.broken_chain import BrokenChain
-from tallystick.events.log.store import StoreError, WriterPresent
+from tallystick.events.log.store import NoFleet, StoreError, WriterPresent
 from tallystick.wording import one_line
 
 _COMMANDS = {
@@ -72,6 +72,13 @@ class Program(click.Group):
             importlib.import_module("tallystick.cli.program_log").log_plainly()
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if not ctx.resilient_parsing and args[0] not in _COMMANDS and not args[0].startswith("-"):
+            raise click.UsageError(f"there is no command {args[0]!r:.60}{_meant(args[0])}", ctx)
+        return super().resolve_command(ctx, args)
+
     def main(
         self,
         args: Sequence[str] | None = None,
@@ -104,6 +111,15 @@ class Program(click.Group):
         sys.exit(code if isinstance(code, int) else 0)
 
 
+def _meant(name: str) -> str:
+    """Which command was probably meant: one that is spelled alike, or an order, which is sent."""
+    from tallystick.cli.orders import ORDERS  # noqa: PLC0415 - the messages are loaded only where they are asked for
+
+    if name in ORDERS:
+        return f"; did you mean 'tallystick send {name}'?"
+    return did_you_mean(nearest(name, _COMMANDS))
+
+
 def _check_text(args: Sequence[str]) -> None:
     """Refuse arguments that are not UTF-8: nothing could be recorded, found or printed under such a text.
 
@@ -131,6 +147,8 @@ def _with_help(error: click.ClickException) -> str:
 def _advised(error: Exception) -> str:
     """An error of ours, with what to do about it."""
     match error:
+        case NoFleet():
+            return f"{error}; name another by --store, or begin one (tallystick send --help)"
         case WriterPresent():
             return f"{error}; stop that process, or wait until it is done"
         case BrokenChain():

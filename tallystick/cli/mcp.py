@@ -10,16 +10,15 @@ from typing import Any
 
 import click
 
-from tallystick.cli.common import store_option
-from tallystick.cli.send import KEY_VARIABLE, check_alone, check_name, this_user
+from tallystick.cli.common import server_options, store_option
+from tallystick.cli.send import KEY_VARIABLE, check_name, check_place, this_user
 
 _MISSING = "this needs more packages: pip install 'tallystick[mcp]'"
 
 
 @click.command(short_help="Serve a fleet to an MCP client over stdin and stdout.")
 @store_option
-@click.option("--url", metavar="URL", help="A server, in place of a store: it is asked over HTTP.")
-@click.option("--key", metavar="KEY", envvar="TALLYSTICK_KEY", show_envvar=True, help="For a server: the API key.")
+@server_options
 @click.option("--by", metavar="NAME", help="Who asks; the user who is logged in, where it is left out.")
 @click.pass_context
 def mcp(ctx: click.Context, /, store_url: str, url: str | None, key: str | None, by: str | None) -> None:
@@ -40,8 +39,7 @@ def mcp(ctx: click.Context, /, store_url: str, url: str | None, key: str | None,
       claude mcp add tallystick -- tallystick mcp --store "sqlite:///$HOME/fleet.db"
     """
     check_name("--by", by)
-    if url is not None:
-        check_alone(ctx)
+    check_place(ctx, url)
     try:
         from tallystick.cli.mcp_store import OfStore
         from tallystick.mcp.of_server import OfServer

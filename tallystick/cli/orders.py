@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from tallystick.config.amounts import NUMBER
+from tallystick.config.errors import did_you_mean, nearest
 from tallystick.events import messages as c
 from tallystick.events.log.codec import read_message
 from tallystick.events.messages.replies import Refusal
@@ -51,7 +52,8 @@ def command_of(message: tuple[str, ...], limits: Mapping[str, str | None], new_i
             return _checked({"type": "Resume", "agent": rest[0]} if rest else {"type": "ResumeAll"}, new_id)
         case "approve-limit":
             return _checked(_approval(rest, limits), new_id)
-    raise click.UsageError(f"{first!r} is no message: allowed are a JSON object, {_WORDS}")
+    meant = did_you_mean(nearest(first, ORDERS))
+    raise click.UsageError(f"found {first!r:.100}{meant}: allowed are a JSON object, {_WORDS}")
 
 
 def _approval(rest: tuple[str, ...], limits: Mapping[str, str | None]) -> dict[str, Any]:
@@ -132,7 +134,9 @@ def _retry(rest: tuple[str, ...]) -> dict[str, Any]:
 def _correction(rest: tuple[str, ...]) -> dict[str, Any]:
     """`CorrectUsage`: a position, what counts (like ``tokens=200 cost_usd=0.5 model=haiku``) and a reason."""
     example = "like: correct-usage 1234 tokens=200 cost_usd=0.50 the agent counted twice"
-    if len(rest) < 3 or not _POSITION.fullmatch(rest[0]):
+    if rest and not _POSITION.fullmatch(rest[0]):
+        raise click.UsageError(f"correct-usage: found {rest[0]!r:.100}, allowed is a position first, {example}")
+    if len(rest) < 3:
         raise click.UsageError(f"correct-usage needs a position, what counts and a reason, {example}")
     said: dict[str, Any] = {}
     usage: dict[str, Any] = {}
@@ -142,8 +146,10 @@ def _correction(rest: tuple[str, ...]) -> dict[str, Any]:
         amount = value if name == "model" else int(value) if value.isdigit() and name != "cost_usd" else Decimal(value)
         (usage if name in ("tokens", "time_seconds", "cost_usd") else said)[name] = amount
         words.pop(0)
-    if not (usage or said) or not words:
-        raise click.UsageError(f"correct-usage needs what counts and a reason, {example}")
+    if not (usage or said):
+        raise click.UsageError(f"correct-usage: found {words[0]!r:.100}, allowed is what counts, {example}")
+    if not words:
+        raise click.UsageError(f"correct-usage needs a reason behind what counts, {example}")
     said |= {"usage": usage} if usage else {}
     return {"type": "CorrectUsage", "position": int(rest[0]), **said, "reason": " ".join(words)}
 

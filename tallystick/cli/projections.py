@@ -30,6 +30,13 @@ _SHOWN = 80
 """Letters of a value in a sentence."""
 
 
+class _View(click.Choice[str]):
+    """A view by its name; the line of usage does not list all of them."""
+
+    def get_metavar(self, *_: Any, **__: Any) -> None:
+        return None
+
+
 @click.group()
 def projections() -> None:
     """What people see of the log: list the views, make them again and compare, or drop them.
@@ -148,7 +155,7 @@ def _print_list(views: list[dict[str, Any]], end: int, rebuilt: Reached) -> None
 
 
 @projections.command("rebuild", short_help="Make views again, and compare.")
-@click.argument("names", nargs=-1, type=click.Choice(sorted(VERSIONS)))
+@click.argument("names", nargs=-1, type=_View(sorted(VERSIONS)))
 @store_option
 @json_option
 @click.pass_context
@@ -292,7 +299,5 @@ def _dropped(store_url: str, names: tuple[str, ...]) -> list[str]:
         known = {*VERSIONS, *kept.versions()}
         for name in names:
             if name not in known:
-                raise click.BadParameter(
-                    f"{name!r} is no view: there are {', '.join(sorted(known))}", param_hint="NAMES"
-                )
+                raise click.BadParameter(f"found {name!r}, allowed are {', '.join(sorted(known))}", param_hint="NAMES")
         return kept.drop(names or None)

@@ -7,6 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tallystick.cli.common import at_option, console, json_option, json_text, reading, reads_option, state_then
+from tallystick.cli.numbers import WholeNumber
 from tallystick.cli.watching import watch_option
 from tallystick.events.log.restoring import open_ledger
 from tallystick.events.messages.task_replies import QueuedTask, QueueStatus, RunningTask
@@ -24,7 +25,7 @@ _LISTED = 100
 @reads_option
 @click.option(
     "--limit",
-    type=click.IntRange(1, 1_000),
+    type=WholeNumber(1, 1_000),
     metavar="N",
     help=f"Only the N foremost of those that wait. Without it a table shows {SHOWN}, and --json {_LISTED}.",
 )
@@ -36,7 +37,8 @@ def queue(store_url: str, limit: int | None, at: Moment | None, as_json: bool) -
     they are expected to start; and the tasks that run.
 
     It is what the message GetQueue answers, read off the log: it works while another process runs the fleet, and
-    records nothing. An aged task goes before all others, whatever its score.
+    records nothing. Aged tasks go first, whatever their score; then those of products that recently used no more than
+    their share, by score; then the others, by score.
 
     \b
     Examples:
@@ -72,7 +74,7 @@ def _show(ledger: Ledger, found: QueueStatus, waiting: int, now: dt.datetime) ->
 def _waiting(tasks: list[QueuedTask], now: dt.datetime) -> Table:
     """Of each task what it is and what is in its way, and its score above its three terms."""
     table = Table(title="waiting, best first", title_justify="left", caption_justify="left", show_lines=True)
-    table.caption = "terms of a score: priority + wait + blocking; an aged task goes first"
+    table.caption = "score: priority + wait + blocking; aged tasks go first, then products within their share"
     table.add_column("task, and why it waits", overflow="fold")
     for name in ("minutes", "score", "expected"):
         table.add_column(name, justify="right")

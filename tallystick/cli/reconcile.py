@@ -12,7 +12,15 @@ from typing import Any, Final
 import click
 import msgspec
 
-from tallystick.cli.common import is_served, json_option, json_text, reading, reads_option, with_progress
+from tallystick.cli.common import (
+    KEY_ENVIRONMENT,
+    is_served,
+    json_option,
+    json_text,
+    reading,
+    reads_option,
+    with_progress,
+)
 from tallystick.cli.import_targets import Place, asking
 from tallystick.cli.reconcile_shown import as_json_of, show, show_orders
 from tallystick.cli.send import this_user
@@ -117,7 +125,7 @@ def _apply(orders: Iterator[Message], count: int, store_url: str) -> int:
         ClickException: something was refused, or the fleet cannot be reached; what was done before stays.
     """
     server = store_url if is_served(store_url) else None
-    key = os.environ.get("TALLYSTICK_KEY") or None
+    key = os.environ.get(KEY_ENVIRONMENT) or None
     done, refused = 0, []
     with asking(Place(store_url, None, None, server, key, this_user())) as ask:
         messages = with_progress(orders, count, "applying")

@@ -52,7 +52,15 @@ def refused_option(function: Command) -> Command:
 
 
 def between(since: Moment | None, until: Moment | None) -> Selection:
-    """The events between two moments, both included."""
+    """The events between two moments, both included.
+
+    Raises:
+        UsageError: the second is before the first.
+    """
+    first, last = since or Moment(), until or Moment()
+    later = first.position is not None and last.position is not None and first.position > last.position
+    if later or (first.time is not None and last.time is not None and first.time > last.time):
+        raise click.UsageError("--since and --until: found the later moment first, allowed is the earlier one first")
     return Selection(since=_bound(since), until=_bound(until))
 
 

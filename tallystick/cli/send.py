@@ -19,7 +19,7 @@ from tallystick.actors.runtime.control_peer import own_peer
 from tallystick.actors.runtime.control_place import places_of
 from tallystick.actors.runtime.control_socket import is_live
 from tallystick.actors.runtime.intake import Asker
-from tallystick.cli.common import config_option, prices_option, reading, settings_for, store_option
+from tallystick.cli.common import config_option, prices_option, reading, server_options, settings_for, store_option
 from tallystick.cli.completion import agent_names, task_names
 from tallystick.cli.hand_over import HAND_OVER, hand_over
 from tallystick.cli.orders import ORDERS, command_of
@@ -102,8 +102,7 @@ def _words(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[
 @click.option("--value", metavar="VALUE", help="With --limit: only for this value of its scope.")
 @click.option("--max", metavar="JSON", help="With --limit: its maximum; {} ends that.")
 @click.option("--reason", metavar="TEXT", help="With approve-limit: why.")
-@click.option("--url", metavar="URL", help="A server, in place of a store: it is asked over HTTP.")
-@click.option("--key", metavar="KEY", envvar="TALLYSTICK_KEY", show_envvar=True, help="For a server: the API key.")
+@server_options
 @click.option("--by", metavar="NAME", help="Who asks; the user who is logged in, where it is left out.")
 @click.option(
     "--id", "id", metavar="ID", help="The message's id: sent again, it gets the same answer and changes nothing."
@@ -157,10 +156,11 @@ def send(
       tallystick send --url http://127.0.0.1:8321 pause "the provider is down"
     """
     if message == (HAND_OVER,):
-        if url is not None:
-            check_alone(ctx)
+        if url is not None:  # without it, the key is for the server that the database names
+            check_place(ctx, url)
         _say(ctx, hand_over(store_url, url, key))
         return
+    check_place(ctx, url)
     check_name("--by", by)
     check_name("--id", id)
     limits = {f"--{name}": value for name, value in raised.items()}
@@ -173,7 +173,6 @@ def send(
     else:
         from tallystick.cli.send_to_server import reply_of_server
 
-        check_alone(ctx)
         reply = reply_of_server(url, key, command)
     _say(ctx, reply)
 
@@ -194,14 +193,21 @@ def check_name(option: str, name: str | None) -> None:
         raise click.BadParameter(f"allowed is a name of 1 to {c.NAME_MAX} characters", param_hint=f"'{option}'")
 
 
-def check_alone(ctx: click.Context) -> None:
-    """With --url, nothing is given that only a fleet of this machine takes.
+def check_place(ctx: click.Context, url: str | None) -> None:
+    """With --url, nothing is given that only a fleet of this machine takes; and without it no key, which only a server
+    is shown.
 
     Raises:
         UsageError: something is.
     """
+
+    def is_given(name: str) -> bool:
+        return ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+
+    if url is None and is_given("key"):
+        raise click.UsageError("--key: found it without --url, allowed is both: only a server is shown a key")
     for name, option in _OF_THIS_MACHINE.items():
-        if ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
+        if url is not None and is_given(name):
             raise click.UsageError(f"{option} and --url: found both, allowed is one; a server has its own")
 
 

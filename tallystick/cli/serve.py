@@ -15,6 +15,7 @@ import click
 import structlog
 
 from tallystick.cli.common import Settings, config_option, prices_option, reading, settings_for, store_option
+from tallystick.cli.numbers import WholeNumber
 from tallystick.config.errors import ConfigError
 from tallystick.events.log.restoring import Opened, open_ledger
 from tallystick.events.log.store import NoFleet, Store, WriterPresent, open_store
@@ -59,13 +60,24 @@ log = structlog.get_logger("tallystick.serve")
     help="Where the other servers of the fleet reach this one, in PostgreSQL; where it listens, if left out.",
 )
 @click.option(
-    "--oidc-issuer", metavar="URL", envvar="TALLYSTICK_OIDC_ISSUER", help="An OpenID provider, by its https address."
+    "--oidc-issuer",
+    metavar="URL",
+    envvar="TALLYSTICK_OIDC_ISSUER",
+    show_envvar=True,
+    help="An OpenID provider, by its https address.",
 )
-@click.option("--oidc-audience", metavar="NAME", envvar="TALLYSTICK_OIDC_AUDIENCE", help="Whom its tokens must be for.")
+@click.option(
+    "--oidc-audience",
+    metavar="NAME",
+    envvar="TALLYSTICK_OIDC_AUDIENCE",
+    show_envvar=True,
+    help="The audience that its tokens must name.",
+)
 @click.option(
     "--oidc-role-claim",
     metavar="CLAIM",
     envvar="TALLYSTICK_OIDC_ROLE_CLAIM",
+    show_envvar=True,
     default="tallystick_role",
     show_default=True,
     help="The claim that says the role; a path like realm_access.roles, too.",
@@ -74,6 +86,7 @@ log = structlog.get_logger("tallystick.serve")
     "--oidc-agent-claim",
     metavar="CLAIM",
     envvar="TALLYSTICK_OIDC_AGENT_CLAIM",
+    show_envvar=True,
     default="tallystick_agent",
     show_default=True,
     help="The claim that says in whose name its holder acts.",
@@ -83,11 +96,12 @@ log = structlog.get_logger("tallystick.serve")
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     metavar="FILE",
     envvar="TALLYSTICK_OIDC_CA",
+    show_envvar=True,
     help="Certificates (PEM) that are trusted for the provider, in place of the system's.",
 )
 @click.option(
     "--port",
-    type=click.IntRange(0, 65535),
+    type=WholeNumber(0, 65535),
     default=PORT,
     show_default=True,
     help="The port; 0 takes one that is free.",

@@ -13,6 +13,7 @@ from rich.text import Text
 from tallystick.cli.burning import add_burn
 from tallystick.cli.common import at_option, console, json_option, json_text, reads_option
 from tallystick.cli.completion import agent_names
+from tallystick.cli.numbers import WholeNumber
 from tallystick.cli.viewing import counted, opened_views
 from tallystick.cli.watching import watch_option
 from tallystick.cli.webhooks import add_webhooks, progress_of
@@ -52,7 +53,7 @@ SHOWN = 20
 @watch_option
 @click.option(
     "--limit",
-    type=click.IntRange(min=1),
+    type=WholeNumber(min=1),
     metavar="N",
     help=f"Only the N most used agents. Without it a table shows {SHOWN}, and --json all.",
 )

@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tallystick.cli.common import at_option, console, json_option, json_text, reads_option
+from tallystick.cli.numbers import WholeNumber
 from tallystick.cli.viewing import moment_of, opened_views
 from tallystick.cli.watching import watch_option
 from tallystick.events.state.tasks import State
@@ -26,7 +27,7 @@ _SHORT = {"waiting_on_dependencies": "dependent"}
 @click.option("--type", "agent_type", metavar="NAME", help="Only tasks of this agent type.")
 @click.option(
     "--limit",
-    type=click.IntRange(min=1),
+    type=WholeNumber(min=1),
     metavar="N",
     help=f"Only the first N. Without it a table shows {SHOWN}, and --json all.",
 )

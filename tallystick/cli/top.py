@@ -7,6 +7,7 @@ import sys
 import click
 
 from tallystick.cli.common import is_served, reading, reads_option
+from tallystick.cli.numbers import Seconds
 from tallystick.cli.watching import LEAST_SECONDS, MOST_SECONDS
 from tallystick.events.log.store_place import file_of, shown
 
@@ -17,7 +18,7 @@ EVERY_SECONDS = 2.0
 @reads_option
 @click.option(
     "--every",
-    type=click.FloatRange(LEAST_SECONDS, MOST_SECONDS),
+    type=Seconds(LEAST_SECONDS, MOST_SECONDS),
     default=EVERY_SECONDS,
     show_default=True,
     metavar="SECONDS",

@@ -14,7 +14,15 @@ from tallystick.audit.objects import OddObject, odd_objects
 from tallystick.audit.sources import wrong_source
 from tallystick.audit.view_rows import Compared as ComparedRows
 from tallystick.audit.view_rows import compared_rows
-from tallystick.cli.common import json_option, json_text, progress_bar, reading, store_option, with_progress
+from tallystick.cli.common import (
+    KEY_ENVIRONMENT,
+    json_option,
+    json_text,
+    progress_bar,
+    reading,
+    store_option,
+    with_progress,
+)
 from tallystick.delegation.comparing import Compared
 from tallystick.delegation.parent_log import compared_with
 from tallystick.events.log.audit import Anchor, Linking, Verification
@@ -49,7 +57,7 @@ class AnchorType(click.ParamType[Anchor]):
     "--anchor-file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Many such, one a line."
 )
 @click.option("--parent", metavar="URL", help="The parent's store or server: both logs must say the same.")
-@click.option("--parent-key", metavar="KEY", envvar="TALLYSTICK_KEY", show_envvar=True, help="With a server: its key.")
+@click.option("--parent-key", metavar="KEY", envvar=KEY_ENVIRONMENT, show_envvar=True, help="With a server: its key.")
 @json_option
 @click.pass_context
 def verify(

@@ -16,6 +16,7 @@ from rich.live import Live
 from rich.text import Text
 
 from tallystick.cli.common import WATCHED_ON
+from tallystick.cli.numbers import Seconds
 from tallystick.wording import shown_time
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -33,7 +34,7 @@ def watch_option(function: Command) -> Command:
 
     @click.option(
         "--watch",
-        type=click.FloatRange(LEAST_SECONDS, MOST_SECONDS),
+        type=Seconds(LEAST_SECONDS, MOST_SECONDS),
         is_flag=False,
         flag_value=EVERY_SECONDS,
         metavar="[SECONDS]",

@@ -12,7 +12,7 @@ from tallystick.events.log.postgres_database import reading_from
 from tallystick.events.log.postgres_place import PostgresPlace, place_of
 from tallystick.events.log.postgres_tables import EVENTS
 from tallystick.events.log.store_contract import StoreError
-from tallystick.events.log.store_place import is_postgres
+from tallystick.events.log.store_place import is_postgres, shown
 from tallystick.events.log.store_postgres import PostgresStore
 
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -37,7 +37,7 @@ class Database:
 
     def __init__(self, url: str) -> None:
         if not is_postgres(url):
-            raise StoreError(f"found {url.partition('://')[0][:40]!r}, allowed is postgresql://…: a cluster needs it")
+            raise StoreError(f"--store: found {shown(url)}, allowed is a database: postgresql://HOST/DATABASE")
         if re.search(r"[?&]fleet=", url):
             raise StoreError("the store of a cluster is a database: name it without fleet=…")
         self.url = url

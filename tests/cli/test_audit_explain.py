@@ -70,8 +70,8 @@ def test_before_the_first_event_there_is_nothing_to_show(run: Run, fleet: Path, 
     ("until", "code", "reason"),
     [
         ("999", 1, "there is no position 999 yet"),
-        ("yesterday", 2, "'yesterday' is neither a position nor a time"),
-        ("2026-03-04T", 2, "neither a position nor a time"),
+        ("yesterday", 2, "found 'yesterday', allowed is a position, or a time"),
+        ("2026-03-04T", 2, "allowed is a position, or a time"),
         ("-1", 2, ""),
     ],
 )

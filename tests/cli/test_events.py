@@ -105,8 +105,8 @@ def test_a_task_is_shown_with_the_account_of_its_run(run: Run, tmp_path: Path) -
     ("words", "said"),
     [
         (["--type", "level-chnged"], "there is no type of event 'level-chnged'; similar: level-changed"),
-        (["--since", "yesterday"], "'yesterday' is neither a position nor a time"),
-        (["--since", "2026-02-30"], "'2026-02-30' is neither a position nor a time"),
+        (["--since", "yesterday"], "found 'yesterday', allowed is a position, or a time"),
+        (["--since", "2026-02-30"], "found '2026-02-30', allowed is a position, or a time"),
         (["--follow", "--until", "9"], "--follow goes on"),
     ],
 )

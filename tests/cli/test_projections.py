@@ -263,8 +263,8 @@ def test_what_a_newer_program_keeps_is_dropped_by_its_name_and_not_rebuilt(run: 
     ("arguments", "code", "said"),
     [
         (["rebuild", "agnets"], 2, "'agnets' is not one of '" + "', '".join(ALL)),
-        (["drop", "agnets"], 2, f"'agnets' is no view: there are {', '.join(ALL)}"),
-        (["drop", "agents", "agnets"], 2, "'agnets' is no view"),
+        (["drop", "agnets"], 2, f"found 'agnets', allowed are {', '.join(ALL)}"),
+        (["drop", "agents", "agnets"], 2, "found 'agnets'"),
         (["list", "--store", "sqlite:///none.db"], 1, "there is no fleet"),
         (["rebuild", "--store", "sqlite:///none.db"], 1, "there is no fleet"),
         (["list", "--store", "memory:"], 1, "keeps no views"),

@@ -109,7 +109,7 @@ def test_the_priority_of_a_product_is_overridden_in_a_few_words_and_given_back(r
         (["override", "shop", "urgent"], "'urgent' is no priority: allowed are critical, high, normal, low, none"),
         (["reset-breaker"], "reset-breaker needs a reason"),
         (["release-reserve"], "release-reserve needs a reason"),
-        (["nonsense"], "'nonsense' is no message: allowed are a JSON object, pause REASON"),
+        (["nonsense"], "found 'nonsense': allowed are a JSON object, pause REASON"),
         (["pause"], "pause needs a reason"),
         (["resume", "a-1", "now"], "resume takes an agent, or nothing for the whole fleet, and no reason"),
         (["stop", "a-1"], "stop needs an agent and a reason"),

@@ -154,7 +154,7 @@ def test_the_store_may_be_named_in_the_environment(url: str) -> None:
         (["--agent", "nobody"], 1, "no agent 'nobody'"),
         (["--at", "9999"], 1, "there is no position 9999"),
         (["--at", "1999-01-01T00:00:00Z"], 1, "nothing had been recorded"),
-        (["--at", "yesterday"], 2, "neither a position nor a time"),
+        (["--at", "yesterday"], 2, "allowed is a position, or a time"),
         (["--limit", "0"], 2, "--limit"),
         (["--store", "sqlite:////no/such/fleet.db"], 1, "there is no fleet"),
         (

@@ -80,8 +80,8 @@ def test_what_changes_meanwhile_is_shown(run: Run, monkeypatch: pytest.MonkeyPat
     ("words", "code", "said"),
     [
         (["--watch", "--at", "5"], 2, "--watch shows how it goes on"),
-        (["--watch", "0"], 2, "0.1<=x"),
-        (["--watch", "soon"], 2, "'soon' is not a valid float"),
+        (["--watch", "0"], 2, "found '0', allowed are seconds from 0.1 to 86400"),
+        (["--watch", "soon"], 2, "found 'soon', allowed are seconds from 0.1 to 86400"),
         (["--watch", "--store", "sqlite:///none.db"], 1, "there is no fleet at sqlite:///none.db"),
     ],
 )
