@@ -1,4 +1,4 @@
-"""tallystick: the budget office for fleets of LLM agents."""
+"""tallystick: budgets for fleets of LLM agents. A program uses a `Fleet`, or a `Client` of one that a server has."""
 
 import importlib
 from typing import TYPE_CHECKING, Any, Final

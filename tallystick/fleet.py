@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from tallystick.actors.errors import NOT_NOW
 from tallystick.actors.runtime import fleet
+from tallystick.actors.runtime.clock import Clock
 from tallystick.actors.runtime.manager_actor import HaltNow, SnapshotNow
 from tallystick.actors.runtime.messages import ENFORCER, MANAGER, Envelope
 from tallystick.actors.runtime.pending import Pending
 from tallystick.actors.runtime.reports import MakeReporter
 from tallystick.approvals.alerts import LinkedAlerts
+from tallystick.config.found import GivenConfig, GivenPrices
 from tallystick.events import messages as c
 from tallystick.events.catalog import Event
 from tallystick.events.log.codec import encode_command
+from tallystick.events.log.restoring import Opened
 from tallystick.events.log.store import Store
 from tallystick.interface.interface import Interface
 from tallystick.interface.steps import Runner
@@ -48,18 +51,46 @@ class Fleet(Interface, fleet.Fleet):
     def open(
         cls,
         store: Store | str,
-        *given: Any,
+        config: GivenConfig = None,
+        prices: GivenPrices = None,
+        *,
+        clock: Clock | None = None,
+        by: str = "operator",
         followers: Sequence[Callable[[Sequence[Event]], None]] = (),
-        **rest: Any,
+        notify: bool | None = None,
+        reporter: MakeReporter | None = None,
+        begun: Opened | None = None,
     ) -> Self:
-        """As `actors.runtime.fleet.Fleet.open`. Where the total comes from a parent, that is asked first.
+        """Open a fleet as its only writer, for ``with``: at the end it is closed.
+
+        ``store`` is ``sqlite:///FILE``, ``postgresql://HOST/DATABASE?fleet=NAME`` or ``memory:``. A fleet that is not
+        there is created. ``config`` and ``prices`` are mappings with the keys of the files, or paths of files; what is
+        not given stays in force, and a new fleet begins with the files that the command line would find, or with what
+        is packaged. ``by`` stands in the log as the one who gave them. Each of ``followers`` is called with the events
+        of every commit, and returns at once. With a ``clock`` of your own, time passes only by `advance`, and no alerts
+        go out unless ``notify`` says so. ``reporter`` and ``begun`` are for programs that are given them.
+
+        Where the total comes from a parent, that is asked first.
 
         Raises:
-            StoreError: as there; `delegation.link.BehindParent` where the log is an old copy of what the parent knows.
-            BrokenChain, ConfigError, RefusedConfig: as there.
+            StoreError: the store cannot be opened; `WriterPresent` where another process writes the fleet,
+                `delegation.link.BehindParent` where the log is an old copy of what the parent knows.
+            BrokenChain: the log was changed.
+            ConfigError: the configuration or the prices cannot be read, or say something that is not allowed.
+            RefusedConfig: the total would be below what is granted, held or spent already.
         """
-        opened = super().open(store, *given, followers=followers, **rest)
-        if opened.config.delegate is not None and rest.get("clock") is None:
+        opened = super().open(
+            store,
+            config,
+            prices,
+            clock=clock,
+            by=by,
+            followers=followers,
+            notify=notify,
+            reporter=reporter,
+            begun=begun,
+        )
+        if opened.config.delegate is not None and clock is None:
             try:
                 opened.keep_with_parent()
             except BaseException:

@@ -42,7 +42,7 @@ def _as_error(said: Any) -> Any:
 def _writer_of(store_url: str) -> str:
     if not is_postgres(store_url):
         text = f"hand-over: found the store {shown(store_url)}, allowed is one in PostgreSQL (postgresql://...)"
-        raise click.UsageError(f"{text}, or --url: only there has a writer standbys")
+        raise click.UsageError(f"{text}, or --url: only there a writer has standbys")
     from tallystick.events.log.postgres_servers import Servers
 
     servers = Servers(store_url)

@@ -151,6 +151,8 @@ def _advised(error: Exception) -> str:
             return f"{error}; name another by --store, or begin one (tallystick send --help)"
         case WriterPresent():
             return f"{error}; stop that process, or wait until it is done"
+        case BrokenChain() if (newer := _newer_in(error)) is not None:
+            return f"position {error.position}: {newer}"
         case BrokenChain():
             return f"the log is broken at {error}; see tallystick audit verify, and restore a copy of the store"
         case RefusedConfig():
@@ -160,6 +162,16 @@ def _advised(error: Exception) -> str:
         case OSError() if error.filename is not None:
             return f"{error.filename}: {error.strerror}"
     return str(error)
+
+
+def _newer_in(error: BaseException) -> str | None:
+    """What a log says that a newer tallystick has decided: it is not broken. None for any other."""
+    from tallystick.events.catalog.rules_version import NewerRules  # noqa: PLC0415 - loaded only where it is asked for
+
+    cause = error.__cause__
+    while cause is not None and not isinstance(cause, NewerRules):
+        cause = cause.__cause__
+    return None if cause is None else str(cause)
 
 
 @click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"]})

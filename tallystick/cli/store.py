@@ -13,7 +13,7 @@ import click
 from tallystick.cli.common import MomentType, json_option, json_text, reading, store_option, with_progress
 from tallystick.cli.store_growth import growth_lines, growth_of, kinds_of
 from tallystick.events.decide.answers import stamp
-from tallystick.events.log.codec import decode_event, digest_of
+from tallystick.events.log.codec import digest_of
 from tallystick.events.log.store import Record, Store, open_store
 from tallystick.events.log.store_archive_file import Archive, file_beside
 from tallystick.events.log.store_archives import archives_of
@@ -25,6 +25,7 @@ from tallystick.events.log.store_sqlite import SqliteStore
 from tallystick.events.log.store_transfer import restore as restore_fleet
 from tallystick.moments import Moment
 from tallystick.projections.store.as_of import position_by
+from tallystick.projections.store.projector import event_in
 from tallystick.projections.store.runner import place_of
 from tallystick.wording import one_line
 
@@ -121,7 +122,7 @@ def _size(file: Path) -> int:
 
 
 def _time(record: Record | None) -> str | None:
-    return None if record is None else stamp(decode_event(record.data, record.name).at)
+    return None if record is None else stamp(event_in(record, record.position).at)
 
 
 def _runs(writer: Writer) -> bool | None:

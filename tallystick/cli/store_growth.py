@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from tallystick.cli.common import with_progress
-from tallystick.events.log.codec import decode_event
 from tallystick.events.log.store import Store
 from tallystick.projections.store.as_of import position_by
+from tallystick.projections.store.projector import event_in
 
 DAYS = 7
 """Days of UTC that growth is measured over, the last of them the newest on record."""
@@ -33,7 +33,7 @@ def growth_of(store: Store) -> Growth | None:
     first, last = store.record(1), store.last()
     if first is None or last is None:
         return None
-    begun, newest = (decode_event(record.data, record.name).at.date() for record in (first, last))
+    begun, newest = (event_in(record, record.position).at.date() for record in (first, last))
     dates = [newest - dt.timedelta(days=back) for back in range(min(DAYS - 1, (newest - begun).days), -1, -1)]
     ends = [position_by(store, _midnight(date), before=True) for date in dates] + [last.position]
     days = {date.isoformat(): end - begin for date, begin, end in zip(dates, ends, ends[1:], strict=False)}

@@ -41,7 +41,11 @@ class TotalType(click.ParamType[tuple[str, int | Decimal | None]]):
             return value
         name, separator, text = str(value).partition("=")
         if name not in EDGE_NAMES or not separator:
-            self.fail(f"{value!r}: allowed is tokens=, time_seconds= or cost_usd= and an amount or none", param, ctx)
+            self.fail(
+                f"found {value!r:.100}, allowed is tokens=, time_seconds= or cost_usd= and an amount or none",
+                param,
+                ctx,
+            )
         if text == "none":
             return name, None
         dimension = EDGE_NAMES.index(name)
@@ -94,7 +98,8 @@ def whatif(
     """
     total = dict(totals)
     if len(total) != len(totals):
-        raise click.BadParameter("a dimension is named twice", param_hint="'--total'")
+        twice = next(name for name, _ in totals if [other for other, _ in totals].count(name) > 1)
+        raise click.BadParameter(f"found {twice} twice, allowed is each dimension once", param_hint="'--total'")
     config = None if config_file is None else load(config_file)
     prices = None if prices_file is None else load_prices(prices_file)
     question = Question(config, prices, total)

@@ -136,7 +136,7 @@ def _checked_url(url: str) -> str:
     except (ValueError, httpx2.InvalidURL):
         has_key = is_one = False
     if has_key:
-        raise ValueError("url: a key does not belong into it: name it as key=, or in $TALLYSTICK_KEY")
+        raise ValueError("url: found one with a key, allowed is one without: name it as key=, or in $TALLYSTICK_KEY")
     if not is_one:
         shown = url.rpartition("@")[2][:_SHOWN_MAX]
         raise ValueError(f"url: found {shown!r}, allowed is one like http://127.0.0.1:8321")

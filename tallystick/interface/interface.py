@@ -32,9 +32,10 @@ class Interface:
     def agent(self, id: str, *, parent: str | None = None, **terms: Unpack[AgentTerms]) -> AgentBlock:
         """An agent, for `with` and `async with`: its account is opened, kept alive, and released at the end.
 
-        ``tokens``, ``usd`` and ``seconds`` are its budget, which comes out of that of ``parent``, or of the pool.
-        Without one it works on an account that is open already. If the program dies, the account is released after
-        ``lease_seconds``, and its holds end by ``on_crash``.
+        ``tokens`` (whole), ``usd`` (dollars, exact: whole, `Decimal`, text or a float as it is written) and ``seconds``
+        are its budget, which comes out of that of ``parent``, or of the pool. Without one it works on an account that
+        is open already. If the program dies, the account is released after ``lease_seconds``, and its holds end by
+        ``on_crash``.
 
         Raises:
             Refused: it cannot be opened; `already_allocated` where it is open, also after a crash within its lease.

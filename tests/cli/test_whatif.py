@@ -258,7 +258,7 @@ def test_a_total_that_is_none_is_reported_by_what_is_allowed(run: Run, story: Pa
 def test_a_dimension_is_named_once(run: Run, story: Path) -> None:
     result = run("whatif", "--total", "tokens=1", "--total", "tokens=2")
     assert result.exit_code == 2
-    assert "a dimension is named twice" in result.stderr
+    assert "found tokens twice, allowed is each dimension once" in result.stderr
 
 
 def test_where_there_is_no_log_there_is_nothing_to_ask(run: Run, tmp_path: Path) -> None:

@@ -111,6 +111,7 @@ READERS = {
     "report": ("report",),
     "status at a position": ("status", "--at", "2"),
     "send": ("send", '{"type": "GetGlobalStatus"}'),
+    "store info": ("store", "info"),
 }
 
 
@@ -127,6 +128,7 @@ def test_a_newer_log_is_refused_by_a_sentence_that_says_what_to_do(
     assert result.exit_code != 0
     assert NEWER in result.output
     assert "use the newer tallystick that wrote it" in result.output
+    assert "the log is broken" not in result.output
 
 
 def test_what_if_decides_again_only_what_was_decided_by_its_own_rules_and_says_so() -> None:
