@@ -13,8 +13,8 @@ import msgspec
 
 from tallystick.config.amounts import Budget, Triple
 from tallystick.config.loader import to_mapping
-from tallystick.config.settings import Config
 from tallystick.config.prices import to_mapping as prices_to_mapping
+from tallystick.config.settings import Config
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.decide import Decided, decide, pass_time
