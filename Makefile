@@ -23,6 +23,9 @@ BIN := .venv/bin
 LINK = ln -s ../$* $@
 endif
 
+# What tests load is compiled once, whatever the shell says that make is started from.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help install demo web pictures test thorough check bench crash takeover delegation cluster large overload soak
 .PHONY: bench-peers imports wheels limits postgres logs clean chaos fuzz typescript
 .DEFAULT_GOAL := help

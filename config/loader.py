@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -153,7 +153,7 @@ def to_mapping(config: Config) -> dict[str, Any]:
     the configuration does not have is null, so that ``from_mapping`` gives the configuration back. Keys that came
     later (`_LATER`) are left out where they have their default, so that what older programs wrote stays the same.
     """
-    written, default = _written(config), _written(Config())
+    written, default = _written(config), _written_defaults()
     return {key: value for key, value in written.items() if key not in _LATER or value != default[key]}
 
 
@@ -166,8 +166,19 @@ _LATER: Final = frozenset(
 
 
 def _written(config: Config) -> dict[str, Any]:
-    written: dict[str, Any] = _plain(config, Config())
+    written: dict[str, Any] = _plain(config, _defaults())
     return written
+
+
+@cache
+def _defaults() -> Config:
+    """What a configuration is written beside: to make one, and check it, takes longer than to write it."""
+    return Config()
+
+
+@cache
+def _written_defaults() -> dict[str, Any]:
+    return _written(_defaults())
 
 
 def _over_defaults(source: Source, knows: Knows = known_nowhere) -> Config:

@@ -2,6 +2,7 @@
 
 import gc
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -27,6 +28,12 @@ from tests.support.started import SERVER, Started
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
+# Programs that are killed leave what they have written in memory as they do on a disk, and no test cuts the power: no
+# commit of a test waits for a disk where memory has room for all that tests write.
+_MEMORY, _ROOM_BYTES = "/dev/shm", 4_000_000_000  # noqa: S108 - folders of each test's own are made in it
+if "TMPDIR" not in os.environ and os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > _ROOM_BYTES:
+    os.environ["TMPDIR"] = tempfile.tempdir = _MEMORY
+
 # No test finds a fleet, a key or settings of the person who runs it.
 _OF_A_PERSON = ("STORE", "CONFIG", "PRICES", "KEY", "OPERATOR_KEY", "PARENT_KEY", "ADVERTISE", "OIDC_")
 for _name in [*os.environ]:
@@ -48,11 +55,12 @@ _LONG = ("tests/cluster/", "tests/docs/test_pages.py", "tests/fuzz/", "tests/sim
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Iterator[None]:
-    """While tests are collected, nothing is left behind that would be worth looking for among a million objects."""
+    """What is loaded and collected stays to the end: no collection of garbage looks through its million objects."""
     gc.disable()
     try:
         yield
     finally:
+        gc.freeze()
         gc.enable()
 
 

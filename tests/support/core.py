@@ -14,6 +14,7 @@ import msgspec
 from tallystick.config.amounts import Budget, Triple
 from tallystick.config.loader import to_mapping
 from tallystick.config.prices import to_mapping as prices_to_mapping
+from tallystick.config.settings import Config
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.decide import Decided, decide, pass_time
@@ -101,11 +102,25 @@ def dump(ledger: Ledger) -> dict[str, Any]:
     state["slot_times"] = ledger.slot_times.dump()
     state["charged"] = ledger.charged.dump()
     state["limits"] = _dump_limits(ledger)
-    state["config"] = to_mapping(ledger.rules.config)
+    state["config"] = _dump_config(ledger.rules.config)
     state["prices"] = prices_to_mapping(ledger.rules.prices)
     for account in (ledger.root, ledger.reserve, *ledger.accounts.values()):
         state[f"account {account.id}"] = _dump_account(account)
     return state
+
+
+def _dump_config(config: Config) -> dict[str, Any]:
+    """It is frozen, and most steps leave it: written once, for the last few."""
+    if id(config) not in _DUMPED:
+        if len(_DUMPED) == _CONFIGS_KEPT:
+            _DUMPED.pop(next(iter(_DUMPED)))
+        _DUMPED[id(config)] = config, to_mapping(config)
+    return _DUMPED[id(config)][1]
+
+
+_CONFIGS_KEPT = 20
+_DUMPED: dict[int, tuple[Config, dict[str, Any]]] = {}
+"""By where each configuration is: nothing else comes to be there while it is kept."""
 
 
 def _dump_limits(ledger: Ledger) -> list[Any]:

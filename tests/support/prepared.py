@@ -5,7 +5,7 @@ folder, environment, arguments, input and output of whom it runs for, and ends a
 
 - `started.py` starts programs of tests through it: they are children of the process of the tests.
 - A shell has a small ``tallystick`` in their place, which ends as they end. No signal reaches the program, so that one
-  is for commands that end by themselves.
+  is for commands that end by themselves. Where it waits with curl for a server, it goes on when that listens.
 """
 
 import atexit
@@ -16,6 +16,7 @@ import json
 import os
 import runpy
 import select
+import shutil
 import signal
 import socket
 import sys
@@ -64,6 +65,17 @@ with socket.socket(socket.AF_UNIX) as prepared:
 sys.exit(answered[0] if answered else 70)
 """
 
+_CURL = """#!/bin/bash
+# By itself, it would look again after a whole second.
+if [[ " $* " == *" --retry-connrefused "* && "${{*: -1}}" =~ ^http://([^:/]+):([0-9]+)/ ]]; then
+    for ((looks = 0; looks < {looks}; looks++)); do
+        (: < "/dev/tcp/${{BASH_REMATCH[1]}}/${{BASH_REMATCH[2]}}") 2> /dev/null && break
+        sleep 0.02
+    done
+fi
+exec {curl} "$@"
+"""
+
 
 class Prepared:
     """The process that forks, and its files in a folder. It ends with the process of the tests."""
@@ -100,18 +112,19 @@ class Prepared:
 
     def commands(self) -> Path:
         """A folder with a ``tallystick`` for shells. A server, and what may not write large files, is the real one."""
-        command = self._commands / "tallystick"
-        if not command.exists():
-            text = _COMMAND.format(
-                python=sys.executable,
-                command=TALLYSTICK,
-                address=str(self._address),
-                standard=STANDARD,
-            )
+        if not self._commands.exists():
             self._commands.mkdir()
-            command.write_text(text, encoding="utf-8")
-            command.chmod(0o755)
+            address = str(self._address)
+            text = _COMMAND.format(python=sys.executable, command=TALLYSTICK, address=address, standard=STANDARD)
+            self._place("tallystick", text)
+            if curl := shutil.which("curl"):
+                self._place("curl", _CURL.format(curl=curl, looks=SECONDS * 50))
         return self._commands
+
+    def _place(self, name: str, text: str) -> None:
+        command = self._commands / name
+        command.write_text(text, encoding="utf-8")
+        command.chmod(0o755)
 
     def close(self) -> None:
         self._server.kill()
