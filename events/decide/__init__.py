@@ -19,6 +19,7 @@ from tallystick.events.decide.clock import pass_time as pass_time
 from tallystick.events.decide.handlers import HANDLERS
 from tallystick.events.decide.plain import PLAIN
 from tallystick.events.decide.retry import with_time
+from tallystick.events.decide.turn import Decided as Decided
 from tallystick.events.decide.turn import Turn, Waited
 from tallystick.events.messages import proposals as p
 from tallystick.events.messages.replies import Refusal, Reply
@@ -30,14 +31,6 @@ _ASKED = (p.PlaceTask, p.ApplyCorrection, p.ApplySource, p.RefuseLoosening, p.Re
 """What stands for a client's message: its refusal is recorded."""
 
 
-class Decided(msgspec.Struct, gc=False):
-    """What a command caused: events in order, of which its own begin at ``own``, and the answer."""
-
-    events: list[e.Event]
-    own: int
-    answer: Reply | Refusal
-
-
 def decide(
     ledger: Ledger, command: c.Command, now: dt.datetime, id: str, by: str, waited: Waited | None = None
 ) -> Decided:
@@ -46,16 +39,20 @@ def decide(
     ``now`` may not be earlier than the ledger's own time; where it is, the ledger's time counts. The caller has made
     sure that ``id`` was not used before (see `Ledger.ids`). ``waited``: a `Reserve` has waited for room.
     """
+    if (plain := PLAIN.get(type(command))) is not None and waited is None:
+        at = ledger.looked_at = now if now > ledger.now else ledger.now
+        try:
+            decided = plain(ledger, command, at, id, by)
+        except InvalidAmount:
+            decided = None  # it is refused below
+        if decided is not None:
+            return decided
     turn = Turn(ledger, now, id, by, waited)
     # An opening comes before what fell due while the manager was away.
     if ledger.is_due(turn.now) and type(command) is not p.OpenFleet:
         turn.events = pass_time(ledger, now)
         turn.own = turn.leveled = len(turn.events)
-    plain = PLAIN.get(type(command))
     try:
-        # Nothing else follows from a plain case.
-        if plain is not None and (said := plain(turn, command)) is not None:
-            return Decided(turn.events, turn.own, said)
         answer = HANDLERS[type(command)](turn, command)
     except InvalidAmount as error:
         answer = Refusal("invalid_amount", str(error), {"field": error.field})

@@ -176,6 +176,30 @@ def note_report(account: Account, event: "e.UsageReported | e.HoldSettled", used
 
 def report(ledger: Ledger, event: e.UsageReported) -> None:
     """Usage is charged, and counts for the day, the product, the run and the growth of the account."""
+    account = ledger.accounts.get(event.agent)
+    if account is not None and says_only_use(event):
+        book_use(ledger, account, event, (event.tokens, event.time_ms, event.cost_nanos))
+    else:
+        _report_more(ledger, event)
+
+
+def book_use(ledger: Ledger, account: Account, event: e.UsageReported, used: Money) -> None:
+    """An open account has ``used`` something just now, of what a report says, and that is all it says."""
+    spend(ledger, account, event)
+    note_report(account, event, used)
+    note_model(ledger, account, event, answered(event))
+    account.pool_notice = ledger.pool_exhausted_at
+    product = account.budget_product
+    use(ledger, product, used)
+    if product is not None:
+        count_for_product(ledger, account, event)
+    account.growth = observed(account.growth, used)
+    if ledger.rules.limits or account.caps:
+        limits.report(ledger, account, event)
+
+
+def _report_more(ledger: Ledger, event: e.UsageReported) -> None:
+    """Usage of an account that is not open, or of a report that says more."""
     ended = None if event.hold is None else ledger.ended_holds.get(event.hold)
     if ended is not None and event.hold is not None:
         # A late settlement: there is no second one, unless it was a part of one.
