@@ -113,7 +113,8 @@ class Manager:
     def take(self, envelope: Envelope, now: dt.datetime) -> None:
         """Decide the commands of an envelope; their answers wait for the commit."""
         self.taken += 1
-        if self.answering.refuses(envelope, self.halted):
+        is_away = self.halted is not None or self.answering.away() is not None
+        if is_away and self.answering.refuses(envelope, self.halted):
             return
         if self.waits.count:
             self._try_waits(now)
@@ -338,9 +339,13 @@ class Manager:
         if old:
             self.from_log.note(decided.events)
         answered = encode_answer(decided.answer)
-        lines, own, origin = self._lines, decided.own, (peer, trace) if peer or trace else None
-        for i, event in enumerate(decided.events):
-            lines.append((event, asked, answered, origin) if i == own else (event, None, None, None))
+        lines, events, own = self._lines, decided.events, decided.own
+        if own:
+            lines += [(event, None, None, None) for event in events[:own]]
+        if own < len(events):
+            lines.append((events[own], asked, answered, (peer, trace) if peer or trace else None))
+            if own + 1 < len(events):
+                lines += [(event, None, None, None) for event in events[own + 1 :]]
         return answered
 
     def commit(self, now: dt.datetime) -> list[Post]:

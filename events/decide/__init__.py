@@ -22,7 +22,7 @@ from tallystick.events.decide.retry import with_time
 from tallystick.events.decide.turn import Decided as Decided
 from tallystick.events.decide.turn import Turn, Waited
 from tallystick.events.messages import proposals as p
-from tallystick.events.messages.replies import Refusal, Reply
+from tallystick.events.messages.replies import Refusal
 from tallystick.events.state.ledger import Ledger
 
 MALFORMED = frozenset({"invalid_message", "invalid_amount"})

@@ -24,13 +24,12 @@ from tallystick.events.decide import pricing
 from tallystick.events.decide.answers import enforcement, held_reply
 from tallystick.events.decide.last_call import give, is_far, kept_free
 from tallystick.events.decide.limits import asked_by
-from tallystick.events.decide.own_limits import remaining
 from tallystick.events.decide.stretch import PlainAccount, Stretch, stretch_at
 from tallystick.events.decide.turn import Decided, Turn
 from tallystick.events.decide.usage import follow_limits
 from tallystick.events.evolve import evolve, evolve_use
 from tallystick.events.messages.provider_usage import Counts
-from tallystick.events.messages.replies import Enforcement, shown
+from tallystick.events.messages.replies import Enforcement
 from tallystick.events.state.accounts import Account
 from tallystick.events.state.calendar import later
 from tallystick.events.state.ledger import Ledger
@@ -288,9 +287,8 @@ def _used(
     limited = ledger.limits.touched if known.has_limits else []
     if limited or (ledger.rules.last_call is not None and not is_far(ledger, account)):
         return _with_what_follows(ledger, account, event, limited, ratio)
-    left = account.remaining_all() if known.has_own else remaining(ledger, account)
-    level = account.level
-    answer = Enforcement(account.id, round(ratio, 6), e.LEVELS[level], e.ACTIONS[level], 1.0, 0, "level", shown(left))
+    left, level = known.left(ledger), account.level
+    answer = Enforcement(account.id, round(ratio, 6), e.LEVELS[level], e.ACTIONS[level], 1.0, 0, "level", left)
     return Decided([event], 0, answer)
 
 

@@ -10,7 +10,8 @@ import datetime as dt
 
 from tallystick.events.decide.levels import THROTTLE, has_nothing
 from tallystick.events.decide.limit_readings import has_limits
-from tallystick.events.decide.own_limits import is_by_limits
+from tallystick.events.decide.own_limits import is_by_limits, remaining
+from tallystick.events.messages.replies import EdgeAmounts, shown
 from tallystick.events.state.accounts import Account
 from tallystick.events.state.counters import Counter
 from tallystick.events.state.ledger import Ledger
@@ -82,6 +83,20 @@ class PlainAccount:
         if of_cost and (ratio := (account.spent_nanos + closed[2] + cost) / of_cost) > most:
             most = ratio
         return most if most < self.ratio_near else None
+
+    def left(self, ledger: Ledger) -> EdgeAmounts:
+        """What it may still use, as answers show it."""
+        account = self.account
+        if not self.has_own:
+            return shown(remaining(ledger, account))
+        of_tokens, of_time, of_cost = self.bases
+        return shown(
+            (
+                account.free_tokens if of_tokens else None,
+                account.free_ms if of_time else None,
+                account.free_nanos if of_cost else None,
+            )
+        )
 
 
 class Stretch:
@@ -179,7 +194,7 @@ def _is_plain(ledger: Ledger, account: Account) -> bool:
         and account.pool_notice >= ledger.pool_exhausted_at
         and account.product not in ledger.rules.paused_products
         and account.id not in ledger.tasks.running
-        and all([account.base(d) > 0 for d in account.dims])
+        and all(account.base(d) > 0 for d in account.dims)
     )
 
 

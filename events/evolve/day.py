@@ -32,7 +32,7 @@ def begin(ledger: Ledger, event: "e.ConfigLoaded | e.DayBegan") -> None:
 def use(ledger: Ledger, product: str | None, used: Money) -> None:
     """What is used counts today: for the fleet, and for a product."""
     day, began = ledger.day, ledger.limits.began.get(DAY, 0)
-    day.fleet.counters[FLEET].count(day.fleet.rule, used, began, began)
+    day.count(used, began)
     day.near = None
     if product is not None:
         state = day.products.get(product) or day.product(product, ledger.rules.limits, began)

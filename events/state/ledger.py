@@ -96,8 +96,6 @@ class Ledger(Balances):
         """Likewise, where fairness is measured by tokens or cost; empty where it is not."""
         self.watch: Watch | None = None
         """How far usage may go before a daily line is crossed or the breaker may trip; None: not known."""
-        self.stretch: Any = None
-        """What is known while nothing but plain cases are decided (`decide.stretch`): no part of the state."""
         self.opened_at = EPOCH
         """When the fleet was last opened after a time in which nothing was heard."""
         self.period_began, self.period_began_at = 0, EPOCH
@@ -125,6 +123,8 @@ class Ledger(Balances):
         """
         self.below: tuple[int, dict[str, Any]] = (0, {})
         """The position at which subtrees were last asked for, and what was found of them (`decide.subtree`)."""
+        self.stretch: Any = None
+        """What is known while nothing but plain cases are decided (`decide.stretch`): no part of the state."""
         self.bills: Bills = {}
         """By provider, what came of the newest bill that was reconciled. No decision reads it."""
         self.leases, self.outputs, self.keys = AgentLeases(), Outputs(), Keys()
