@@ -328,16 +328,20 @@ class Manager:
         trace: str | None = None,
     ) -> bytes:
         """The answer to one command, with what it caused kept for the next commit."""
-        id = recorded_id(self.ledger, command)
-        try:
-            if (before := self.ledger.ids.get(id)) is not None and not command.is_query:
-                return answered_before(id, asked, before, self._lines, self._store, self.ledger)
-            command = self.from_log.with_facts(command) if (old := needs_log(command)) else command
-        except StoreAway as away:
-            return away_answer(str(away))
-        decided = core.decide(self.ledger, command, now, id, by, waited)
-        if old:
-            self.from_log.note(decided.events)
+        ledger, id, decided = self.ledger, command.id, None
+        if waited is None and id is not None and type(command) in core.PLAIN and ledger.ids.get(id) is None:
+            decided = core.decide_plainly(ledger, command, now, id, by)
+        if decided is None:
+            id = recorded_id(ledger, command)
+            try:
+                if (before := ledger.ids.get(id)) is not None and not command.is_query:
+                    return answered_before(id, asked, before, self._lines, self._store, ledger)
+                command = self.from_log.with_facts(command) if (old := needs_log(command)) else command
+            except StoreAway as away:
+                return away_answer(str(away))
+            decided = core.decide_generally(ledger, command, now, id, by, waited)
+            if old:
+                self.from_log.note(decided.events)
         answered = encode_answer(decided.answer)
         lines, events, own = self._lines, decided.events, decided.own
         if own:

@@ -17,8 +17,9 @@ from tallystick.events.decide.alerts import alert
 from tallystick.events.decide.answers import stamp
 from tallystick.events.decide.clock import pass_time as pass_time
 from tallystick.events.decide.handlers import HANDLERS
-from tallystick.events.decide.plain import PLAIN
+from tallystick.events.decide.plain import PLAIN as PLAIN
 from tallystick.events.decide.retry import with_time
+from tallystick.events.decide.stretch import stretch_at
 from tallystick.events.decide.turn import Decided as Decided
 from tallystick.events.decide.turn import Turn, Waited
 from tallystick.events.messages import proposals as p
@@ -39,14 +40,27 @@ def decide(
     ``now`` may not be earlier than the ledger's own time; where it is, the ledger's time counts. The caller has made
     sure that ``id`` was not used before (see `Ledger.ids`). ``waited``: a `Reserve` has waited for room.
     """
-    if (plain := PLAIN.get(type(command))) is not None and waited is None:
-        at = ledger.looked_at = now if now > ledger.now else ledger.now
-        try:
-            decided = plain(ledger, command, at, id, by)
-        except InvalidAmount:
-            decided = None  # it is refused below
-        if decided is not None:
-            return decided
+    decided = decide_plainly(ledger, command, now, id, by) if waited is None else None
+    return decide_generally(ledger, command, now, id, by, waited) if decided is None else decided
+
+
+def decide_plainly(ledger: Ledger, command: c.Command, now: dt.datetime, id: str, by: str) -> Decided | None:
+    """As `decide`, where a command is a plain case; None, and nothing was done, where it is none."""
+    plain = PLAIN.get(type(command))
+    if plain is None:
+        return None
+    at = ledger.looked_at = now if now > ledger.now else ledger.now
+    stretch = stretch_at(ledger, at)
+    try:
+        return None if stretch is None else plain(ledger, stretch, command, at, id, by)
+    except InvalidAmount:
+        return None
+
+
+def decide_generally(
+    ledger: Ledger, command: c.Command, now: dt.datetime, id: str, by: str, waited: Waited | None = None
+) -> Decided:
+    """As `decide`, of a command that is no plain case, or is not known to be one."""
     turn = Turn(ledger, now, id, by, waited)
     # An opening comes before what fell due while the manager was away.
     if ledger.is_due(turn.now) and type(command) is not p.OpenFleet:

@@ -17,14 +17,14 @@ from typing import Any
 
 from tallystick.config.amounts import Amounts
 from tallystick.config.limits import MEASURES
-from tallystick.config.spelling import misspelled
+from tallystick.config.spelling import are_plain, misspelled
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.decide import pricing
 from tallystick.events.decide.answers import enforcement, held_reply
 from tallystick.events.decide.last_call import give, is_far, kept_free
 from tallystick.events.decide.limits import asked_by
-from tallystick.events.decide.stretch import PlainAccount, Stretch, stretch_at
+from tallystick.events.decide.stretch import PlainAccount, Stretch
 from tallystick.events.decide.turn import Decided, Turn
 from tallystick.events.decide.usage import follow_limits
 from tallystick.events.evolve import evolve, evolve_use
@@ -43,17 +43,18 @@ _NOTHING = [0] * len(MEASURES)
 _MILLISECOND = dt.timedelta(milliseconds=1)
 
 
-def report(ledger: Ledger, command: c.ReportUsage, now: dt.datetime, id: str, by: str) -> Decided | None:
+def report(
+    ledger: Ledger, stretch: Stretch, command: c.ReportUsage, now: dt.datetime, id: str, by: str
+) -> Decided | None:
     """`ReportUsage` of an open account.
 
     Raises:
         InvalidAmount: a malformed amount; nothing was recorded.
     """
-    stretch, agent = stretch_at(ledger, now), command.agent
-    known = None if stretch is None or agent is None else stretch.account(ledger, agent)
+    agent = command.agent
+    known = None if agent is None else stretch.accounts.get(agent) or stretch.look_at(ledger, agent)
     if (
-        stretch is None
-        or agent is None
+        agent is None
         or known is None
         or command.task is not None
         or command.lease is not None
@@ -88,17 +89,16 @@ def report(ledger: Ledger, command: c.ReportUsage, now: dt.datetime, id: str, by
     return _used(ledger, stretch, known, event, ratio)
 
 
-def settle(ledger: Ledger, command: c.Settle, now: dt.datetime, id: str, by: str) -> Decided | None:
+def settle(ledger: Ledger, stretch: Stretch, command: c.Settle, now: dt.datetime, id: str, by: str) -> Decided | None:
     """`Settle` of a hold that stands, by all that was used of it.
 
     Raises:
         InvalidAmount: a malformed amount; nothing was recorded.
     """
-    stretch, hold = stretch_at(ledger, now), ledger.holds.get(command.hold)
-    known = None if stretch is None or hold is None else stretch.account(ledger, hold.agent)
+    hold = ledger.holds.get(command.hold)
+    known = None if hold is None else stretch.accounts.get(hold.agent) or stretch.look_at(ledger, hold.agent)
     if (
-        stretch is None
-        or hold is None
+        hold is None
         or known is None
         or known.is_covered
         or not command.final
@@ -133,17 +133,15 @@ def settle(ledger: Ledger, command: c.Settle, now: dt.datetime, id: str, by: str
     return _used(ledger, stretch, known, event, ratio)
 
 
-def reserve(ledger: Ledger, command: c.Reserve, now: dt.datetime, id: str, by: str) -> Decided | None:
+def reserve(ledger: Ledger, stretch: Stretch, command: c.Reserve, now: dt.datetime, id: str, by: str) -> Decided | None:
     """`Reserve` of an estimate for which there is room.
 
     Raises:
         InvalidAmount: a malformed estimate.
     """
-    stretch = stretch_at(ledger, now)
-    known = None if stretch is None else stretch.account(ledger, command.agent)
+    known = stretch.accounts.get(command.agent) or stretch.look_at(ledger, command.agent)
     if (
-        stretch is None
-        or known is None
+        known is None
         or not known.may_hold
         or command.estimate is None
         or command.ttl_seconds is not None
@@ -152,7 +150,7 @@ def reserve(ledger: Ledger, command: c.Reserve, now: dt.datetime, id: str, by: s
         or command.dry_run
         or command.last_call
         or command.labels
-        or (command.operation is not None and misspelled(command.operation) is not None)
+        or not _is_spelled(id, command)
         or id in ledger.holds
         or id in ledger.ended_holds
     ):
@@ -194,7 +192,7 @@ def reserve(ledger: Ledger, command: c.Reserve, now: dt.datetime, id: str, by: s
     return Decided([event], 0, held_reply(ledger.holds[id]))
 
 
-PLAIN: Mapping[type[c.Command], Callable[[Ledger, Any, dt.datetime, str, str], Decided | None]] = {
+PLAIN: Mapping[type[c.Command], Callable[[Ledger, Stretch, Any, dt.datetime, str, str], Decided | None]] = {
     c.ReportUsage: report,
     c.Reserve: reserve,
     c.Settle: settle,
@@ -211,10 +209,15 @@ def _says_no_more(command: c.ReportUsage | c.Settle, id: str) -> bool:
         command.source_id is not None
         or command.occurred_at is not None
         or command.labels
-        or (command.model is not None and misspelled(command.model) is not None)
-        or (command.operation is not None and misspelled(command.operation) is not None)
         or (command.id is not None and command.id != id)
+        or not _is_spelled(id, command)
     )
+
+
+def _is_spelled(id: str, command: c.ReportUsage | c.Settle | c.Reserve) -> bool:
+    """Whether all that a message names is spelled as names are."""
+    model, operation = command.model or "", command.operation or ""
+    return are_plain(id, model, operation) or not (misspelled(id) or misspelled(model) or misspelled(operation))
 
 
 def _money(priced: pricing.Priced) -> Money | None:

@@ -102,25 +102,24 @@ class PlainAccount:
 class Stretch:
     """Plain cases that follow one another, up to ``position``; ``until`` something is due."""
 
-    __slots__ = ("_accounts", "_left", "position", "until")
+    __slots__ = ("_left", "accounts", "position", "until")
 
     def __init__(self, ledger: Ledger, until: dt.datetime) -> None:
         self.position = ledger.position
         self.until = until
-        self._accounts: dict[str, PlainAccount] = {}
+        self.accounts: dict[str, PlainAccount] = {}
+        """Those that are known, by id."""
         self._left = _left(ledger, ZERO)
         """So much at least may still be used, or set aside, before a line of the fleet is come to."""
 
-    def account(self, ledger: Ledger, id: str) -> PlainAccount | None:
-        """The open account of an id, if it is a plain one."""
-        known = self._accounts.get(id)
-        if known is None:
-            account = ledger.accounts.get(id)
-            if account is None or not _is_plain(ledger, account):
-                return None
-            known = PlainAccount(ledger, account)
-            if len(self._accounts) < ACCOUNTS_MAX:
-                self._accounts[id] = known
+    def look_at(self, ledger: Ledger, id: str) -> PlainAccount | None:
+        """The open account of an id that is not known, if it is a plain one."""
+        account = ledger.accounts.get(id)
+        if account is None or not _is_plain(ledger, account):
+            return None
+        known = PlainAccount(ledger, account)
+        if len(self.accounts) < ACCOUNTS_MAX:
+            self.accounts[id] = known
         return known
 
     def takes(self, ledger: Ledger, known: PlainAccount, more: Money, back: Money = ZERO) -> bool:

@@ -191,7 +191,8 @@ def book_use(ledger: Ledger, account: Account, event: e.UsageReported, used: Mon
     """An open account has ``used`` something just now, of what a report says, and that is all it says."""
     book(ledger, account, used)
     note_report(account, event, used)
-    note_model(ledger, account, event, answered(event))
+    if event.model != account.model or event.output_tokens is not None or event.input_tokens is not None:
+        note_model(ledger, account, event, answered(event))
     account.pool_notice = ledger.pool_exhausted_at
     product = account.budget_product
     use(ledger, product, used)

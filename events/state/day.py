@@ -129,16 +129,6 @@ class Day:
             state.counters[product].opened = began
         return state
 
-    def count(self, used: Money, began: int) -> None:
-        """Something was used today, which began at a time in microseconds."""
-        counter = self.counter
-        if counter.opened != began:
-            counter.enter(self.fleet.rule, began, began)
-        total = counter.used
-        total[0] += used[0]
-        total[1] += used[1]
-        total[2] += used[2]
-
     def mark(self, at: dt.datetime, spent: list[int]) -> None:
         """Note that a minute begins, before anything is spent in it, and forget those that are too old."""
         marks = self.marks
