@@ -328,9 +328,8 @@ class Manager:
         trace: str | None = None,
     ) -> bytes:
         """The answer to one command, with what it caused kept for the next commit."""
-        ledger, id, decided = self.ledger, command.id, None
-        if waited is None and id is not None and type(command) in core.PLAIN and ledger.ids.get(id) is None:
-            decided = core.decide_plainly(ledger, command, now, id, by)
+        ledger, id = self.ledger, command.id
+        decided = None if id is None or waited is not None else core.decide_plainly(ledger, command, now, id, by)
         if decided is None:
             id = recorded_id(ledger, command)
             try:

@@ -19,7 +19,7 @@ from tallystick.events.decide.clock import pass_time as pass_time
 from tallystick.events.decide.handlers import HANDLERS
 from tallystick.events.decide.plain import PLAIN as PLAIN
 from tallystick.events.decide.retry import with_time
-from tallystick.events.decide.stretch import stretch_at
+from tallystick.events.decide.stretch import Stretch, stretch_from
 from tallystick.events.decide.turn import Decided as Decided
 from tallystick.events.decide.turn import Turn, Waited
 from tallystick.events.messages import proposals as p
@@ -45,14 +45,18 @@ def decide(
 
 
 def decide_plainly(ledger: Ledger, command: c.Command, now: dt.datetime, id: str, by: str) -> Decided | None:
-    """As `decide`, where a command is a plain case; None, and nothing was done, where it is none."""
+    """As `decide`, where a command is a plain case and its id is new; None, and nothing was done, where it is not."""
     plain = PLAIN.get(type(command))
-    if plain is None:
+    if plain is None or ledger.ids.get(id) is not None:
         return None
     at = ledger.looked_at = now if now > ledger.now else ledger.now
-    stretch = stretch_at(ledger, at)
+    stretch: Stretch | None = ledger.stretch
+    if stretch is None or stretch.position != ledger.position or at >= stretch.until:
+        stretch = ledger.stretch = stretch_from(ledger, at)
+        if stretch is None:
+            return None
     try:
-        return None if stretch is None else plain(ledger, stretch, command, at, id, by)
+        return plain(ledger, stretch, command, at, id, by)
     except InvalidAmount:
         return None
 

@@ -8,6 +8,7 @@ the log shows, and until something is due.
 
 import datetime as dt
 
+from tallystick.config.amounts import dollars, seconds
 from tallystick.events.decide.levels import THROTTLE, has_nothing
 from tallystick.events.decide.limit_readings import has_limits
 from tallystick.events.decide.own_limits import is_by_limits, remaining
@@ -90,12 +91,10 @@ class PlainAccount:
         if not self.has_own:
             return shown(remaining(ledger, account))
         of_tokens, of_time, of_cost = self.bases
-        return shown(
-            (
-                account.free_tokens if of_tokens else None,
-                account.free_ms if of_time else None,
-                account.free_nanos if of_cost else None,
-            )
+        return EdgeAmounts(
+            account.free_tokens if of_tokens else None,
+            seconds(account.free_ms) if of_time else None,
+            dollars(account.free_nanos) if of_cost else None,
         )
 
 
@@ -141,20 +140,12 @@ class Stretch:
         return True
 
 
-def stretch_at(ledger: Ledger, now: dt.datetime) -> Stretch | None:
-    """The stretch that a message at ``now`` belongs to, which may begin with it; None where something other than
-    accounts keeps it from being a plain case.
+def stretch_from(ledger: Ledger, now: dt.datetime) -> Stretch | None:
+    """The stretch that begins with a message at ``now``; None where something other than accounts keeps it from being a
+    plain case: something is due, paused or slowed down, the breaker is open, or it is not known where lines are.
     """
-    stretch: Stretch | None = ledger.stretch
-    if stretch is None or stretch.position != ledger.position or now >= stretch.until:
-        stretch = ledger.stretch = Stretch(ledger, ledger.due_at()) if _may_begin(ledger, now) else None
-    return stretch
-
-
-def _may_begin(ledger: Ledger, now: dt.datetime) -> bool:
-    """Whether nothing is due, paused or slowed down, the breaker is closed, and all lines are known."""
     watch = ledger.watch
-    return (
+    may_begin = (
         watch is not None
         and (watch.running is None or watch.running == len(ledger.tasks.running))
         and (watch.queued is None or watch.queued == ledger.tasks.queued)
@@ -163,6 +154,7 @@ def _may_begin(ledger: Ledger, now: dt.datetime) -> bool:
         and not ledger.is_paused
         and not ledger.is_due(now)
     )
+    return Stretch(ledger, ledger.due_at()) if may_begin else None
 
 
 def _left(ledger: Ledger, back: Money) -> Money:
