@@ -1,6 +1,7 @@
 """What decisions need that the state does not keep: the manager finds it in the log, and hands it on as facts."""
 
 from collections.abc import Callable, Sequence
+from typing import Final, get_args
 
 from tallystick.events import messages as c
 from tallystick.events.catalog import Event
@@ -42,6 +43,9 @@ class FromLog:
 
 def needs_log(command: c.Command) -> bool:
     """Whether a command is about what was recorded before: a correction, or what names a source."""
-    if isinstance(command, c.Sourced):
+    if isinstance(command, _SOURCED):
         return command.source_id is not None
     return isinstance(command, c.CorrectUsage)
+
+
+_SOURCED: Final = get_args(c.Sourced)

@@ -113,7 +113,8 @@ class Manager:
     def take(self, envelope: Envelope, now: dt.datetime) -> None:
         """Decide the commands of an envelope; their answers wait for the commit."""
         self.taken += 1
-        if self.answering.refuses(envelope, self.halted):
+        is_away = self.halted is not None or self.answering.away() is not None
+        if is_away and self.answering.refuses(envelope, self.halted):
             return
         if self.waits.count:
             self._try_waits(now)
@@ -327,20 +328,27 @@ class Manager:
         trace: str | None = None,
     ) -> bytes:
         """The answer to one command, with what it caused kept for the next commit."""
-        id = recorded_id(self.ledger, command)
-        try:
-            if (before := self.ledger.ids.get(id)) is not None and not command.is_query:
-                return answered_before(id, asked, before, self._lines, self._store, self.ledger)
-            command = self.from_log.with_facts(command) if (old := needs_log(command)) else command
-        except StoreAway as away:
-            return away_answer(str(away))
-        decided = core.decide(self.ledger, command, now, id, by, waited)
-        if old:
-            self.from_log.note(decided.events)
+        ledger, id = self.ledger, command.id
+        decided = None if id is None or waited is not None else core.decide_plainly(ledger, command, now, id, by)
+        if decided is None:
+            id = recorded_id(ledger, command)
+            try:
+                if (before := ledger.ids.get(id)) is not None and not command.is_query:
+                    return answered_before(id, asked, before, self._lines, self._store, ledger)
+                command = self.from_log.with_facts(command) if (old := needs_log(command)) else command
+            except StoreAway as away:
+                return away_answer(str(away))
+            decided = core.decide_generally(ledger, command, now, id, by, waited)
+            if old:
+                self.from_log.note(decided.events)
         answered = encode_answer(decided.answer)
-        lines, own, origin = self._lines, decided.own, (peer, trace) if peer or trace else None
-        for i, event in enumerate(decided.events):
-            lines.append((event, asked, answered, origin) if i == own else (event, None, None, None))
+        lines, events, own = self._lines, decided.events, decided.own
+        if own:
+            lines += [(event, None, None, None) for event in events[:own]]
+        if own < len(events):
+            lines.append((events[own], asked, answered, (peer, trace) if peer or trace else None))
+            if own + 1 < len(events):
+                lines += [(event, None, None, None) for event in events[own + 1 :]]
         return answered
 
     def commit(self, now: dt.datetime) -> list[Post]:

@@ -70,11 +70,10 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fiel
         tokens, time, cost = self.tokens, self.time_seconds, self.cost_usd
         if tokens is not None and (type(tokens) is not int or not 0 <= tokens <= AMOUNT_MAX):
             tokens = count_up(tokens, f"{field}.tokens")
-        time_ms = None if time is None else _units(time, TIME)
-        if time is not None and time_ms == _UNFIT:
+        time_ms = cost_nanos = None
+        if time is not None and (time_ms := _units(time, TIME)) == _UNFIT:
             time_ms = units_up(time, TIME, f"{field}.time_seconds")
-        cost_nanos = None if cost is None else _units(cost, COST)
-        if cost is not None and cost_nanos == _UNFIT:
+        if cost is not None and (cost_nanos := _units(cost, COST)) == _UNFIT:
             cost_nanos = units_up(cost, COST, f"{field}.cost_usd")
         return (tokens, time_ms, cost_nanos)
 
@@ -154,9 +153,12 @@ _WIDE: Final = Context(prec=40, Emin=-(10**18) + 1)
 def _units(value: Decimal, dimension: int) -> int:
     """``value`` in the internal unit of ``dimension``, a whole number from 0 to 2^63-1, or `_UNFIT`."""
     # The size is checked before anything is reckoned with it, so that 1E+999999 costs nothing.
-    if not value.is_finite() or not -40 < value.adjusted() <= 18:
+    if not -40 < value.adjusted() <= 18:
         return _UNFIT
-    numerator, denominator = value.as_integer_ratio()
+    try:
+        numerator, denominator = value.as_integer_ratio()
+    except (ValueError, OverflowError):  # NaN, or infinity
+        return _UNFIT
     units, rest = divmod(numerator * _UP[dimension], denominator)
     return _UNFIT if rest or not 0 <= units <= AMOUNT_MAX else units
 
@@ -196,12 +198,14 @@ def shown_minutes(elapsed_ms: int) -> int | float:
 
 def dollars(cost_nanos: int) -> str:
     """Nano-dollars as an exact decimal string, at least two decimals: ``"5.00"``, ``"0.0125"``."""
-    sign = "-" if cost_nanos < 0 else ""
-    whole, rest = divmod(abs(cost_nanos), NANOS_PER_DOLLAR)
-    if not rest:
-        return f"{sign}{whole}.00"
-    decimals = f"{rest:09d}".rstrip("0")
-    return f"{sign}{whole}.{decimals:0<2}"
+    if cost_nanos < 0:
+        return "-" + dollars(-cost_nanos)
+    # Every reply shows what remains: taking the digits apart is quicker than reckoning with them.
+    digits = str(cost_nanos)
+    if cost_nanos < NANOS_PER_DOLLAR:
+        digits = digits.zfill(10)
+    cents_and_less = digits[-9:].rstrip("0")
+    return f"{digits[:-9]}.{cents_and_less:0<2}"
 
 
 def cents(cost_nanos: int) -> str:

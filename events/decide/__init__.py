@@ -17,25 +17,19 @@ from tallystick.events.decide.alerts import alert
 from tallystick.events.decide.answers import stamp
 from tallystick.events.decide.clock import pass_time as pass_time
 from tallystick.events.decide.handlers import HANDLERS
-from tallystick.events.decide.plain import PLAIN
+from tallystick.events.decide.plain import PLAIN as PLAIN
 from tallystick.events.decide.retry import with_time
+from tallystick.events.decide.stretch import Stretch, stretch_from
+from tallystick.events.decide.turn import Decided as Decided
 from tallystick.events.decide.turn import Turn, Waited
 from tallystick.events.messages import proposals as p
-from tallystick.events.messages.replies import Refusal, Reply
+from tallystick.events.messages.replies import Refusal
 from tallystick.events.state.ledger import Ledger
 
 MALFORMED = frozenset({"invalid_message", "invalid_amount"})
 """Refusals that are answered and forgotten: the message said nothing that could have happened."""
 _ASKED = (p.PlaceTask, p.ApplyCorrection, p.ApplySource, p.RefuseLoosening, p.RefuseAccess)
 """What stands for a client's message: its refusal is recorded."""
-
-
-class Decided(msgspec.Struct, gc=False):
-    """What a command caused: events in order, of which its own begin at ``own``, and the answer."""
-
-    events: list[e.Event]
-    own: int
-    answer: Reply | Refusal
 
 
 def decide(
@@ -46,16 +40,37 @@ def decide(
     ``now`` may not be earlier than the ledger's own time; where it is, the ledger's time counts. The caller has made
     sure that ``id`` was not used before (see `Ledger.ids`). ``waited``: a `Reserve` has waited for room.
     """
+    decided = decide_plainly(ledger, command, now, id, by) if waited is None else None
+    return decide_generally(ledger, command, now, id, by, waited) if decided is None else decided
+
+
+def decide_plainly(ledger: Ledger, command: c.Command, now: dt.datetime, id: str, by: str) -> Decided | None:
+    """As `decide`, where a command is a plain case and its id is new; None, and nothing was done, where it is not."""
+    plain = PLAIN.get(type(command))
+    if plain is None or ledger.ids.get(id) is not None:
+        return None
+    at = ledger.looked_at = now if now > ledger.now else ledger.now
+    stretch: Stretch | None = ledger.stretch
+    if stretch is None or stretch.position != ledger.position or at >= stretch.until:
+        stretch = ledger.stretch = stretch_from(ledger, at)
+        if stretch is None:
+            return None
+    try:
+        return plain(ledger, stretch, command, at, id, by)
+    except InvalidAmount:
+        return None
+
+
+def decide_generally(
+    ledger: Ledger, command: c.Command, now: dt.datetime, id: str, by: str, waited: Waited | None = None
+) -> Decided:
+    """As `decide`, of a command that is no plain case, or is not known to be one."""
     turn = Turn(ledger, now, id, by, waited)
     # An opening comes before what fell due while the manager was away.
     if ledger.is_due(turn.now) and type(command) is not p.OpenFleet:
         turn.events = pass_time(ledger, now)
         turn.own = turn.leveled = len(turn.events)
-    plain = PLAIN.get(type(command))
     try:
-        # Nothing else follows from a plain case.
-        if plain is not None and (said := plain(turn, command)) is not None:
-            return Decided(turn.events, turn.own, said)
         answer = HANDLERS[type(command)](turn, command)
     except InvalidAmount as error:
         answer = Refusal("invalid_amount", str(error), {"field": error.field})

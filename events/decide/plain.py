@@ -17,20 +17,19 @@ from typing import Any
 
 from tallystick.config.amounts import Amounts
 from tallystick.config.limits import MEASURES
-from tallystick.config.spelling import misspelled
+from tallystick.config.spelling import are_plain, misspelled
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.decide import pricing
 from tallystick.events.decide.answers import enforcement, held_reply
 from tallystick.events.decide.last_call import give, is_far, kept_free
-from tallystick.events.decide.levels import THROTTLE, has_nothing
-from tallystick.events.decide.limit_readings import has_limits
 from tallystick.events.decide.limits import asked_by
-from tallystick.events.decide.own_limits import is_by_limits, remaining
-from tallystick.events.decide.turn import Turn
+from tallystick.events.decide.stretch import PlainAccount, Stretch
+from tallystick.events.decide.turn import Decided, Turn
 from tallystick.events.decide.usage import follow_limits
+from tallystick.events.evolve import evolve, evolve_use
 from tallystick.events.messages.provider_usage import Counts
-from tallystick.events.messages.replies import Enforcement, Held, Reply, shown
+from tallystick.events.messages.replies import Enforcement
 from tallystick.events.state.accounts import Account
 from tallystick.events.state.calendar import later
 from tallystick.events.state.ledger import Ledger
@@ -44,32 +43,37 @@ _NOTHING = [0] * len(MEASURES)
 _MILLISECOND = dt.timedelta(milliseconds=1)
 
 
-def report(turn: Turn, command: c.ReportUsage) -> Enforcement | None:
+def report(
+    ledger: Ledger, stretch: Stretch, command: c.ReportUsage, now: dt.datetime, id: str, by: str
+) -> Decided | None:
     """`ReportUsage` of an open account.
 
     Raises:
         InvalidAmount: a malformed amount; nothing was recorded.
     """
-    ledger, agent = turn.ledger, command.agent
-    account = None if agent is None else ledger.accounts.get(agent)
+    agent = command.agent
+    known = None if agent is None else stretch.accounts.get(agent) or stretch.look_at(ledger, agent)
     if (
-        account is None
-        or agent is None
+        agent is None
+        or known is None
         or command.task is not None
         or command.lease is not None
         or command.rate_limited
         or command.retry_after_seconds is not None
         or command.child is not None
-        or not _is_plain(ledger, account)
-        or not _says_no_more(turn, command)
+        or not _says_no_more(command, id)
     ):
         return None
     priced = pricing.price(ledger.rules, command)
     used = _money(priced)
-    ratio = None if used is None else _ratio_after(ledger, account, used, ZERO)
-    if used is None or ratio is None:
+    ratio = None if used is None else known.ratio_after(used, ZERO)
+    if used is None or ratio is None or not stretch.takes(ledger, known, used):
         return None
     event = e.UsageReported(
+        position=ledger.position + 1,
+        at=now,
+        id=id,
+        by=by,
         agent=agent,
         tokens=used[0],
         time_ms=used[1],
@@ -79,34 +83,41 @@ def report(turn: Turn, command: c.ReportUsage) -> Enforcement | None:
         priced_as=priced.priced_as,
         requests=command.requests,
     )
-    return _use(turn, account, event, priced.counts, ratio)
+    _complete(ledger, known.account, event, priced.counts)
+    # Nothing can fail after this line.
+    evolve_use(ledger, known.account, event, used)
+    return _used(ledger, stretch, known, event, ratio)
 
 
-def settle(turn: Turn, command: c.Settle) -> Enforcement | None:
+def settle(ledger: Ledger, stretch: Stretch, command: c.Settle, now: dt.datetime, id: str, by: str) -> Decided | None:
     """`Settle` of a hold that stands, by all that was used of it.
 
     Raises:
         InvalidAmount: a malformed amount; nothing was recorded.
     """
-    ledger = turn.ledger
     hold = ledger.holds.get(command.hold)
+    known = None if hold is None else stretch.accounts.get(hold.agent) or stretch.look_at(ledger, hold.agent)
     if (
         hold is None
+        or known is None
+        or known.is_covered
         or not command.final
         or hold.rejects_overage
-        or not _is_plain(ledger, hold.account)
-        or not _says_no_more(turn, command)
-        or _is_covered(ledger, hold.account)
+        or not _says_no_more(command, id)
     ):
         return None
     priced = pricing.price(ledger.rules, command)
     used = _money(priced)
-    ratio = None if used is None else _ratio_after(ledger, hold.account, used, hold.amount)
-    if used is None or ratio is None:
+    ratio = None if used is None else known.ratio_after(used, hold.amount)
+    if used is None or ratio is None or not stretch.takes(ledger, known, used, hold.amount):
         return None
     event = e.HoldSettled(
+        position=ledger.position + 1,
+        at=now,
+        id=id,
+        by=by,
         hold=hold.id,
-        agent=hold.account.id,
+        agent=known.account.id,
         tokens=used[0],
         time_ms=used[1],
         cost_nanos=used[2],
@@ -116,49 +127,55 @@ def settle(turn: Turn, command: c.Settle) -> Enforcement | None:
         priced_as=priced.priced_as,
         requests=command.requests,
     )
-    return _use(turn, hold.account, event, priced.counts, ratio)
+    _complete(ledger, known.account, event, priced.counts)
+    # Nothing can fail after this line.
+    evolve(ledger, event)
+    return _used(ledger, stretch, known, event, ratio)
 
 
-def reserve(turn: Turn, command: c.Reserve) -> Held | None:
+def reserve(ledger: Ledger, stretch: Stretch, command: c.Reserve, now: dt.datetime, id: str, by: str) -> Decided | None:
     """`Reserve` of an estimate for which there is room.
 
     Raises:
         InvalidAmount: a malformed estimate.
     """
-    ledger = turn.ledger
-    account = ledger.accounts.get(command.agent)
+    known = stretch.accounts.get(command.agent) or stretch.look_at(ledger, command.agent)
     if (
-        account is None
+        known is None
+        or not known.may_hold
         or command.estimate is None
         or command.ttl_seconds is not None
         or command.max_output_tokens is not None
         or command.wait_seconds is not None
-        or turn.waited is not None
         or command.dry_run
         or command.last_call
         or command.labels
-        or (command.operation is not None and misspelled(command.operation) is not None)
-        or turn.id in ledger.holds
-        or turn.id in ledger.ended_holds
-        or not _is_plain(ledger, account)
-        or has_nothing(account)
-        or is_by_limits(account)
+        or not _is_spelled(id, command)
+        or id in ledger.holds
+        or id in ledger.ended_holds
     ):
         return None
     priced = pricing.price(ledger.rules, command)
     wanted = _money(priced)
-    if wanted is None or wanted == ZERO or not _has_room(ledger, account, wanted):
-        return None
-    limited = has_limits(ledger, account)
-    if limited and not _is_within_limits(turn, account, command, priced):
+    if (
+        wanted is None
+        or wanted == ZERO
+        or not _has_room(ledger, known, wanted)
+        or (known.has_limits and not _is_within_limits(ledger, known.account, command, priced, now))
+        or not stretch.takes(ledger, known, wanted)
+    ):
         return None
     ttl_ms = ledger.rules.holds_ttl_ms
     event = e.HoldPlaced(
-        hold=turn.id,
-        agent=account.id,
+        position=ledger.position + 1,
+        at=now,
+        id=id,
+        by=by,
+        hold=id,
+        agent=command.agent,
         amount=Amounts(wanted[0] or None, wanted[1] or None, wanted[2] or None),
         ttl_ms=ttl_ms,
-        expires_at=later(turn.now, ttl_ms * _MILLISECOND),
+        expires_at=later(now, ttl_ms * _MILLISECOND),
         model=command.model,
         priced_as=priced.priced_as,
         rejects_overage=command.overage == "reject",
@@ -166,15 +183,16 @@ def reserve(turn: Turn, command: c.Reserve) -> Held | None:
         operation=command.operation,
         reason=command.reason,
     )
-    if limited:
+    if known.has_limits:
         event.input_tokens, event.output_tokens = priced.counts.input_tokens, priced.counts.output_tokens
         event.requests = command.requests
     # Nothing can fail after this line.
-    turn.record(event)
-    return held_reply(ledger.holds[turn.id])
+    evolve(ledger, event)
+    stretch.position, stretch.until = event.position, min(stretch.until, event.expires_at)
+    return Decided([event], 0, held_reply(ledger.holds[id]))
 
 
-PLAIN: Mapping[type[c.Command], Callable[[Turn, Any], Reply | None]] = {
+PLAIN: Mapping[type[c.Command], Callable[[Ledger, Stretch, Any, dt.datetime, str, str], Decided | None]] = {
     c.ReportUsage: report,
     c.Reserve: reserve,
     c.Settle: settle,
@@ -185,36 +203,21 @@ PLAIN: Mapping[type[c.Command], Callable[[Turn, Any], Reply | None]] = {
 # --- what is plain ----------------------------------------------------------------------------------------------------
 
 
-def _is_plain(ledger: Ledger, account: Account) -> bool:
-    """Whether nothing but its own level, which slows nothing, speaks to an account."""
-    return (
-        account.parent is ledger.root
-        and account.level < THROTTLE
-        and not account.overdrawn
-        and not account.called
-        and not account.terms.handed_over
-        and account.throttle is None
-        and account.stopped is None
-        and account.warning is None
-        and account.pool_notice >= ledger.pool_exhausted_at
-        and not ledger.response
-        and ledger.paused is None
-        and not (ledger.rules.pauses and (ledger.rules.paused or account.product in ledger.rules.paused_products))
-        and ledger.stopped_above is None
-        and account.id not in ledger.tasks.running
-    )
-
-
-def _says_no_more(turn: Turn, command: c.ReportUsage | c.Settle) -> bool:
+def _says_no_more(command: c.ReportUsage | c.Settle, id: str) -> bool:
     """Whether a report says nothing beside what was used of what, and is recorded under the names that it has."""
     return not (
         command.source_id is not None
         or command.occurred_at is not None
         or command.labels
-        or (command.model is not None and misspelled(command.model) is not None)
-        or (command.operation is not None and misspelled(command.operation) is not None)
-        or (command.id is not None and command.id != turn.id)
+        or (command.id is not None and command.id != id)
+        or not _is_spelled(id, command)
     )
+
+
+def _is_spelled(id: str, command: c.ReportUsage | c.Settle | c.Reserve) -> bool:
+    """Whether all that a message names is spelled as names are."""
+    model, operation = command.model or "", command.operation or ""
+    return are_plain(id, model, operation) or not (misspelled(id) or misspelled(model) or misspelled(operation))
 
 
 def _money(priced: pricing.Priced) -> Money | None:
@@ -224,53 +227,31 @@ def _money(priced: pricing.Priced) -> Money | None:
     return (priced.tokens or 0, priced.time_ms or 0, priced.cost_nanos or 0)
 
 
-def _is_quiet(ledger: Ledger, account: Account, spent: Money, held: Money) -> bool:
-    """Whether no line of the day, of the breaker or of the fleet's response is come to with so much more."""
-    product = account.budget_product
-    rule = None if product is None else ledger.rules.limits.products.get(product)
-    if rule is not None and product is not None:
-        counter = ledger.day.products[product].counters[product]
-        if counter.used[0] + counter.held[0] + spent[0] + held[0] >= rule.first_lines[0]:
-            return False
-    watch, before, standing = ledger.watch, ledger.spent, ledger.held
-    if watch is None or ledger.day.tripped is not None:
-        return False
-    tokens, time_ms, cost = before[0] + spent[0], before[1] + spent[1], before[2] + spent[2]
-    lines, quiet = watch.spent, watch.quiet
-    return (
-        tokens < lines[0]
-        and cost < lines[1]
-        and tokens + standing[0] + held[0] < quiet[0]
-        and time_ms + standing[1] + held[1] < quiet[1]
-        and cost + standing[2] + held[2] < quiet[2]
-        and (watch.running is None or watch.running == len(ledger.tasks.running))
-        and (watch.queued is None or watch.queued == ledger.tasks.queued)
-    )
-
-
 # --- room -------------------------------------------------------------------------------------------------------------
 
 
-def _has_room(ledger: Ledger, account: Account, wanted: Money) -> bool:
-    """Whether what is to be set aside is free with each that pays, beside what is kept for its last call, and presses
-    on nothing.
-    """
-    keeps = kept_free(ledger, account)
-    for d, payer in enumerate(account.payers):
-        if wanted[d] > payer.free[d] - keeps[d] and payer.allocated[d] is not None:
-            return False
-    return _is_quiet(ledger, account, ZERO, wanted)
+def _has_room(ledger: Ledger, known: PlainAccount, wanted: Money) -> bool:
+    """Whether what is to be set aside is free with each that pays, beside what is kept for its last call."""
+    keeps = ZERO if ledger.rules.last_call is None else kept_free(ledger, known.account)
+    first, second, third = known.payers
+    return not (
+        (first is not None and wanted[0] > first.free_tokens - keeps[0])
+        or (second is not None and wanted[1] > second.free_ms - keeps[1])
+        or (third is not None and wanted[2] > third.free_nanos - keeps[2])
+    )
 
 
-def _is_within_limits(turn: Turn, account: Account, command: c.Reserve, priced: pricing.Priced) -> bool:
+def _is_within_limits(
+    ledger: Ledger, account: Account, command: c.Reserve, priced: pricing.Priced, now: dt.datetime
+) -> bool:
     """Whether no limit that a hold counts in comes to a line with it. What has left a window may still be in the sums:
     they are never too small.
     """
-    ledger, asked = turn.ledger, asked_by(command, priced)
+    asked = asked_by(command, priced)
     limits, new = ledger.limits, 0
     for rule, said in limits_of(ledger, account, command.model, hold=True):
         state, value = limits.states[rule.name], said or own_value(rule, account, None)
-        if state.closed and state.closed_until(value, micros(turn.now)) is not None:
+        if state.closed and state.closed_until(value, micros(now)) is not None:
             return False
         counter = state.counters.get(value)
         if counter is None:
@@ -288,62 +269,40 @@ def _is_within_limits(turn: Turn, account: Account, command: c.Reserve, priced: 
     return True
 
 
-def _is_covered(ledger: Ledger, account: Account) -> bool:
-    """Whether something that a hold gives back may be another's: who covers its account, or the fleet's reserve."""
-    for d, payer in enumerate(account.payers):
-        if payer.cover[d]:
-            return True
-        if payer is ledger.root and payer.allocated[d] is not None and ledger.reserve_size(d) > ledger.reserve.free[d]:
-            return True
-    return False
-
-
-def _ratio_after(ledger: Ledger, account: Account, used: Money, held: Money) -> float | None:
-    """The ratio that an account comes to with what was used, of which ``held`` was set aside; None where something
-    follows: who pays has nothing left, a level or a line is come to.
-    """
-    first, second, third = account.payers
-    if (
-        (first.free_tokens + held[0] <= used[0] and first.allocated[0] is not None)
-        or (second.free_ms + held[1] <= used[1] and second.allocated[1] is not None)
-        or (third.free_nanos + held[2] <= used[2] and third.allocated[2] is not None)
-    ):
-        return None
-    ratio = account.ratio(used)
-    given_back = (-held[0], -held[1], -held[2])
-    if ratio >= ledger.rules.level_near[account.level] or not _is_quiet(ledger, account, used, given_back):
-        return None
-    return ratio
-
-
 # --- what was used ----------------------------------------------------------------------------------------------------
 
 
-def _use(
-    turn: Turn, account: Account, event: "e.UsageReported | e.HoldSettled", counts: Counts, ratio: float
-) -> Enforcement:
-    """Book a use from which nothing follows but what limits and a last call say to it; the answer."""
+def _complete(ledger: Ledger, account: Account, event: "e.UsageReported | e.HoldSettled", counts: Counts) -> None:
+    """Add what an event seldom says: the tokens as a message tells them apart, and that the fleet was away."""
     if counts is not pricing.UNKNOWN:
         for name, value in counts._asdict().items():
             setattr(event, name, value)
-    if account.last_report_at is not None and account.last_report_at < turn.ledger.opened_at:
+    if account.last_report_at is not None and account.last_report_at < ledger.opened_at:
         event.after_outage = True
-    ledger = turn.ledger
-    ledger.limits.touched = []
-    # Nothing can fail after this line.
-    turn.record(event)
-    limited = ledger.limits.touched
+
+
+def _used(
+    ledger: Ledger, stretch: Stretch, known: PlainAccount, event: "e.UsageReported | e.HoldSettled", ratio: float
+) -> Decided:
+    """The answer to a use that is recorded, from which nothing follows but what limits and a last call say to it."""
+    stretch.position = event.position
+    account = known.account
+    limited = ledger.limits.touched if known.has_limits else []
     if limited or (ledger.rules.last_call is not None and not is_far(ledger, account)):
-        return _with_what_follows(turn, account, limited, ratio)
-    level = account.level
-    left = shown(remaining(ledger, account))
-    return Enforcement(account.id, round(ratio, 6), e.LEVELS[level], e.ACTIONS[level], 1.0, 0, "level", left)
+        return _with_what_follows(ledger, account, event, limited, ratio)
+    left, level = known.left(ledger), account.level
+    answer = Enforcement(account.id, round(ratio, 6), e.LEVELS[level], e.ACTIONS[level], 1.0, 0, "level", left)
+    return Decided([event], 0, answer)
 
 
-def _with_what_follows(turn: Turn, account: Account, limited: list[Match], ratio: float) -> Enforcement:
+def _with_what_follows(
+    ledger: Ledger, account: Account, event: "e.UsageReported | e.HoldSettled", limited: list[Match], ratio: float
+) -> Decided:
     """The answer to a use that has come near to a limit, or to what is kept for a last call, as in `usage.use`."""
-    called = turn.ledger.rules.last_call is not None and give(turn, account)
+    turn = Turn(ledger, event.at, event.id, event.by)
+    turn.events.append(event)
+    called = ledger.rules.last_call is not None and give(turn, account)
     ratio = follow_limits(turn, account, account, limited, limited, ratio)
     answer = enforcement(turn, account.id, account, ratio, None, None, limited)
     answer.last_call = called
-    return answer
+    return Decided(turn.events, 0, answer)

@@ -266,6 +266,7 @@ def fork_of(ledger: Ledger, expiries: list[tuple[dt.datetime, str]]) -> Ledger:
     fork.tasks.leases = []
     fork.leases = AgentLeases()
     fork.next_mark = NEVER
+    fork.stretch = None
     return fork
 
 

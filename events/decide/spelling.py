@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import msgspec
 
-from tallystick.config.spelling import misspelled, repaired
+from tallystick.config.spelling import are_plain, misspelled, repaired
 from tallystick.events import messages as c
 from tallystick.events.messages.replies import Refusal
 from tallystick.events.state.accounts import RESERVED_NAMES
@@ -103,7 +103,7 @@ def recorded_id(ledger: Ledger, command: c.Command) -> str:
     shows, with a digest of it, so that ids that look alike stay apart.
     """
     id = command.id or ""
-    if misspelled(id) is None or not isinstance(command, _FACTS) or id in ledger.ids:
+    if are_plain(id) or misspelled(id) is None or not isinstance(command, _FACTS) or id in ledger.ids:
         return id
     return f"{repaired(id)[:_ID_KEPT].rstrip()}#{hashlib.sha256(id.encode()).hexdigest()[:_DIGITS]}"
 

@@ -7,8 +7,11 @@ it was, and each later step of a handler sees what the earlier ones did.
 import datetime as dt
 from typing import NamedTuple
 
+import msgspec
+
 from tallystick.events.catalog import Event
 from tallystick.events.evolve import evolve
+from tallystick.events.messages.replies import Refusal, Reply
 from tallystick.events.state.ledger import Ledger
 
 CLOCK = "clock"
@@ -22,6 +25,14 @@ class Waited(NamedTuple):
 
     since: dt.datetime
     behind: str | None = None
+
+
+class Decided(msgspec.Struct, gc=False):
+    """What a command caused: events in order, of which its own begin at ``own``, and the answer."""
+
+    events: list[Event]
+    own: int
+    answer: Reply | Refusal
 
 
 class Turn:

@@ -32,7 +32,14 @@ def begin(ledger: Ledger, event: "e.ConfigLoaded | e.DayBegan") -> None:
 def use(ledger: Ledger, product: str | None, used: Money) -> None:
     """What is used counts today: for the fleet, and for a product."""
     day, began = ledger.day, ledger.limits.began.get(DAY, 0)
-    day.fleet.counters[FLEET].count(day.fleet.rule, used, began, began)
+    counter = day.fleet.counters[FLEET]
+    if counter.opened != began:
+        counter.enter(day.fleet.rule, began, began)
+    # The fleet's lines are looked at elsewhere (`breaker`): no place is compared with one here.
+    total = counter.used
+    total[0] += used[0]
+    total[1] += used[1]
+    total[2] += used[2]
     day.near = None
     if product is not None:
         state = day.products.get(product) or day.product(product, ledger.rules.limits, began)

@@ -23,11 +23,17 @@ class Used(Protocol):
 
 def spend(balances: Balances, account: Account, event: Used) -> None:
     """Book a use: on the account, on the accounts that pay for it, and on the fleet."""
+    book(balances, account, (event.tokens, event.time_ms, event.cost_nanos))
+
+
+def book(balances: Balances, account: Account, used: Money) -> None:
+    """As `spend`, of amounts."""
+    tokens, time_ms, cost_nanos = used
     total = balances.spent
-    total[0] += event.tokens
-    total[1] += event.time_ms
-    total[2] += event.cost_nanos
-    charge_account(account, event.tokens, event.time_ms, event.cost_nanos)
+    total[0] += tokens
+    total[1] += time_ms
+    total[2] += cost_nanos
+    charge_account(account, tokens, time_ms, cost_nanos)
 
 
 def charge_account(account: Account, tokens: int, time_ms: int, cost_nanos: int) -> None:
@@ -36,22 +42,25 @@ def charge_account(account: Account, tokens: int, time_ms: int, cost_nanos: int)
     # found only where something was used (`Account.payers`).
     limits, above = account.allocated, account.payers_above
     if tokens:
-        payer = above[0] if limits[0] is None else account
-        payer.free_tokens -= tokens
         account.spent_tokens += tokens
-        if payer is not account:
+        if limits[0] is not None or (payer := above[0]) is account:
+            account.free_tokens -= tokens
+        else:
+            payer.free_tokens -= tokens
             payer.spent_tokens += tokens
     if time_ms:
-        payer = above[1] if limits[1] is None else account
-        payer.free_ms -= time_ms
         account.spent_ms += time_ms
-        if payer is not account:
+        if limits[1] is not None or (payer := above[1]) is account:
+            account.free_ms -= time_ms
+        else:
+            payer.free_ms -= time_ms
             payer.spent_ms += time_ms
     if cost_nanos:
-        payer = above[2] if limits[2] is None else account
-        payer.free_nanos -= cost_nanos
         account.spent_nanos += cost_nanos
-        if payer is not account:
+        if limits[2] is not None or (payer := above[2]) is account:
+            account.free_nanos -= cost_nanos
+        else:
+            payer.free_nanos -= cost_nanos
             payer.spent_nanos += cost_nanos
 
 

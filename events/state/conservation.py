@@ -4,9 +4,10 @@ After every commit it covers what the commit touched; at every verification, eve
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cache
-from itertools import chain
+from itertools import chain, groupby
+from operator import attrgetter
 
 from tallystick.config.amounts import DIMENSIONS, EDGE_NAMES, TOKENS
 from tallystick.events.catalog import Event, UsageCorrected, UsageReported
@@ -47,9 +48,10 @@ def _touched(ledger: Ledger, events: Iterable[Event]) -> set[Account]:
     """The accounts whose balances the events may have changed: those that they name, and those that pay for these."""
     names: set[str | None] = set()
     root = ledger.root
-    for event in events:
-        for field in _naming(type(event)):
-            names.add(getattr(event, field))
+    for kind, group in groupby(events, type):
+        alike = list(group)
+        for named in _naming(kind):
+            names.update(map(named, alike))
     touched: set[Account] = set()
     for name in names:
         account = None if name is None else ledger.accounts.get(name)
@@ -65,10 +67,10 @@ def _touched(ledger: Ledger, events: Iterable[Event]) -> set[Account]:
 
 
 @cache
-def _naming(kind: type[Event]) -> tuple[str, ...]:
-    """The fields of a kind of event that name accounts whose balances it may have changed."""
+def _naming(kind: type[Event]) -> tuple[Callable[[Event], str | None], ...]:
+    """What gives the fields of a kind of event that name accounts whose balances it may have changed."""
     fields = ("agent", "charged") if kind in (UsageReported, UsageCorrected) else ("agent", "source", "target")
-    return tuple(field for field in fields if hasattr(kind, field))
+    return tuple(attrgetter(field) for field in fields if hasattr(kind, field))
 
 
 def _check_account(account: Account) -> None:

@@ -123,6 +123,8 @@ class Ledger(Balances):
         """
         self.below: tuple[int, dict[str, Any]] = (0, {})
         """The position at which subtrees were last asked for, and what was found of them (`decide.subtree`)."""
+        self.stretch: Any = None
+        """What is known while nothing but plain cases are decided (`decide.stretch`): no part of the state."""
         self.bills: Bills = {}
         """By provider, what came of the newest bill that was reconciled. No decision reads it."""
         self.leases, self.outputs, self.keys = AgentLeases(), Outputs(), Keys()

@@ -74,7 +74,7 @@ def dump(ledger: Ledger) -> dict[str, Any]:
     state = {
         key: value
         for key, value in vars(ledger).items()
-        if key not in ("rules", "root", "reserve", "accounts", "watch", "below", "orders", "looked_at")
+        if key not in ("rules", "root", "reserve", "accounts", "watch", "below", "orders", "looked_at", "stretch")
     }
     state["holds"] = {
         hold.id: (hold.account.id, *msgspec.structs.astuple(hold)[1:-1]) for hold in ledger.holds.values()

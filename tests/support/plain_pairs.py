@@ -13,7 +13,6 @@ from tallystick.events import catalog as e
 from tallystick.events import decide as core
 from tallystick.events import messages as c
 from tallystick.events.decide.plain import PLAIN
-from tallystick.events.decide.turn import Turn
 from tallystick.events.log.codec import encode_answer
 from tallystick.events.state.ledger import Ledger
 from tests.support.core import START, TESTER, dump
@@ -59,10 +58,10 @@ class Pair:
         return one.answer
 
     def _counted(self, function: Any) -> Any:
-        def counted(turn: Turn, command: c.Command) -> Any:
-            answer = function(turn, command)
-            self.quick += answer is not None
-            return answer
+        def counted(*message: Any) -> Any:
+            decided = function(*message)
+            self.quick += decided is not None
+            return decided
 
         return counted
 
