@@ -3,17 +3,17 @@
 import gc
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from tallystick.events.catalog import SnapshotRecorded
+from tallystick.events.catalog import STORED_NAME, SnapshotRecorded
 from tallystick.events.log import snapshot
 from tallystick.events.log.audit import Replay
 from tallystick.events.log.codec import GENESIS, decode_event, digest_of
 from tallystick.events.log.store import SNAPSHOTS_KEPT, Row, Store
+from tallystick.events.log.store_segments import records_behind
 from tallystick.events.state.ledger import Ledger
 
-_SEARCHED = 100_000
-"""How far behind a snapshot its hash is looked for: that of a large state is written seconds later, when it is made."""
+_RECORDED: Final = STORED_NAME[SnapshotRecorded]
 
 
 class Opened(NamedTuple):
@@ -81,9 +81,16 @@ def _from_snapshot(store: Store, upto: int | None) -> Opened:
 
 
 def _is_vouched_for(store: Store, position: int, sha256: str) -> bool:
-    for record in store.read(position, position + _SEARCHED):
-        if record.name == "snapshot-recorded.v1":
-            event = decode_event(record.data, record.name)
-            if isinstance(event, SnapshotRecorded) and event.upto == position:
-                return event.sha256 == sha256
+    """Whether the hash of a snapshot is in the log. That of a large state is written when it is made, however many
+    records have come meanwhile; so rows are looked through to the end, and read only where one is in them.
+    """
+    name, before = _RECORDED.encode(), position
+    for row in store.rows(position):
+        if type(row.state) is bytes and name in row.state:
+            for record in records_behind(row, before):
+                if record.name == _RECORDED:
+                    event = decode_event(record.data, record.name)
+                    if isinstance(event, SnapshotRecorded) and event.upto == position:
+                        return event.sha256 == sha256
+        before = row.position
     return False

@@ -10,12 +10,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from tallystick.actors import manager as manager_module
+from tallystick.config.amounts import Budget
 from tallystick.config.loader import from_mapping
+from tallystick.events import messages as c
+from tallystick.events.catalog import Event, SnapshotRecorded, UsageReported
+from tallystick.events.decide import decide
 from tallystick.events.evolve.account_read_model import NOT_FOLLOWED, AccountReadModel
 from tallystick.events.log import snapshot
 from tallystick.events.log.codec import GENESIS, decode_event
 from tallystick.events.log.restoring import Opened, open_ledger, replay
-from tallystick.events.log.store import Record, Store, StoreError, open_store
+from tallystick.events.log.sealing import Sealed
+from tallystick.events.log.store import Record, Row, Store, StoreError, open_store
 from tallystick.events.log.store_memory import MemoryStore
 from tallystick.events.state.accounts import Account
 from tallystick.events.state.conservation import check_conserved
@@ -104,6 +109,34 @@ def test_a_snapshot_is_taken_every_so_many_events_and_its_hash_is_the_next_recor
     agree(store)
     assert open_ledger(store).ledger.position - store.snapshots()[0][0] < 40
     store.close()
+
+
+@pytest.mark.parametrize("between", [0, 62, 63, 64, 200, 100_001])
+def test_its_hash_is_found_however_many_records_came_while_it_was_made(between: int) -> None:
+    store, ledger = MemoryStore(), Ledger()
+    decided = decide(ledger, c.AllocateBudget(agent="a", budget=Budget(tokens=10**9)), START, "open", "ann")
+    before, end = Sealed([(event, None, None, None) for event in decided.events], GENESIS), ledger.position
+    store.append(before)
+    state = snapshot.dump(ledger)
+    store.save_snapshot(end, snapshot.packed(state))
+    behind: list[Event] = [
+        UsageReported(position=position, at=START, id="", by="a", agent="a", tokens=1)
+        for position in range(end + 1, end + 1 + between)
+    ]
+    recorded = SnapshotRecorded(upto=end, sha256=snapshot.fingerprint(state), position=end + 1 + between, at=START)
+    store.append(Sealed([(event, None, None, None) for event in (*behind, recorded)], before.digest))
+    read = list[int]()
+    replayed = store.rows
+
+    def noted(after: int = 0, upto: int | None = None) -> Iterator[Row]:
+        read.append(after)
+        return replayed(after, upto)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(store, "rows", noted)
+        opened = open_ledger(store)
+    assert read[-1] == end, "it began at the snapshot"
+    assert opened.ledger.spent[0] == between
 
 
 def _flip(data: bytes) -> bytes:
