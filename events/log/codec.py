@@ -21,10 +21,11 @@ from typing import Any, Final, get_args
 
 import msgspec
 
+from tallystick.config.amounts import Budget
 from tallystick.config.kinds import NAME_MAX
 from tallystick.events.catalog import CATALOG, EVENT_BY_NAME, Event
 from tallystick.events.log.broken_chain import BrokenChain
-from tallystick.events.messages import INTERNAL_ID, WIRE, Command, Spending
+from tallystick.events.messages import INTERNAL_ID, WIRE, Command, ReportUsage, Settle, Spending
 from tallystick.events.messages.invalid import KEYED_BY_AGENT, NO_TEXT, explained, no_key_twice, unwritable
 from tallystick.events.messages.legible import mended, other_digits, other_digits_in
 from tallystick.events.messages.proposals import INTERNAL
@@ -54,6 +55,7 @@ UPCASTERS: Final[dict[str, Callable[[dict[str, Any]], dict[str, Any]]]] = {}
 Message = Command | Mapping[str, Any] | bytes | str
 _TEXT: Final = (bytes, str)
 _SPENDING: Final = get_args(Spending)
+_USING: Final = ReportUsage, Settle
 
 # --- messages --------------------------------------------------------------------------------------------------------
 
@@ -101,7 +103,7 @@ def _read(message: Message, new_id: Callable[[], str]) -> "tuple[Command, bytes]
         data = _encode(message)
         command: Command = _decode_wire(data)
         # A float, or a NaN, that JSON shows otherwise: every value is converted by the rules of the contract.
-        if command != message:
+        if command != message and not _is_a_budget(command, message, data):
             said = msgspec.to_builtins(message, builtin_types=NO_TEXT)
             command = msgspec.convert(said, _class_of(said))
         elif command.id is not None:
@@ -124,6 +126,20 @@ def _read(message: Message, new_id: Callable[[], str]) -> "tuple[Command, bytes]
     if command.id is None:
         command.id = new_id()
     return _of_the_sender(command), _encode(command)
+
+
+def _is_a_budget(command: Command, message: Any, data: bytes) -> bool:
+    """Whether a command differs from its message in nothing but that its usage was given as a `Budget`, as most
+    programs do: then it is one from here on.
+    """
+    if not isinstance(command, _USING) or type(given := getattr(message, "usage", None)) is not Budget:
+        return False
+    read = command.usage
+    amounts = (given.tokens, given.time_seconds, given.cost_usd)
+    if read is None or amounts != (read.tokens, read.time_seconds, read.cost_usd) or _encode(command) != data:
+        return False
+    command.usage = given
+    return bool(command == message)
 
 
 def _class_of(message: Any) -> Any:
