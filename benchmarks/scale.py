@@ -1,8 +1,8 @@
 """What many fleets need, by a simulation of a year in which machines fail: ``python -m benchmarks.scale``.
 
-Its parameters were measured by ``python -m benchmarks.cluster`` and ``make cluster`` on two shared cores. All beyond
-what these ran, 40 open fleets in a process and 300 on three nodes, is extrapolated: it is assumed that a cost per fleet
-or message stays what it is where there are more.
+Its parameters were measured by ``python -m benchmarks.cluster`` and ``make cluster`` on two shared cores. What these
+did not run is extrapolated, all beyond 100 open fleets in a process and 300 on three nodes: it is assumed that a cost
+per fleet or message stays what it is where there are more.
 """
 
 import random

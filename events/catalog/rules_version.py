@@ -15,18 +15,18 @@ RULES_VERSION = 9
 """The version by which this program decides."""
 
 
-class NewerRules(ValueError):
-    """A newer program decided the log; the text says what to do."""
+class NewerLog(ValueError):
+    """A newer program wrote the log, as this one cannot read it; the text says what to do."""
 
 
 def check_known(rules: int) -> None:
     """Refuse what a newer program decided: its events may mean something that this one does not know.
 
     Raises:
-        NewerRules: it is so.
+        NewerLog: it is so.
     """
     if rules > RULES_VERSION:
-        raise NewerRules(
+        raise NewerLog(
             f"from here on the log was decided by version {rules} of the rules, and this tallystick knows versions up"
             f" to {RULES_VERSION}: use the newer tallystick that wrote it"
         )

@@ -166,10 +166,10 @@ def _advised(error: Exception) -> str:
 
 def _newer_in(error: BaseException) -> str | None:
     """What a log says that a newer tallystick has decided: it is not broken. None for any other."""
-    from tallystick.events.catalog.rules_version import NewerRules  # noqa: PLC0415 - loaded only where it is asked for
+    from tallystick.events.catalog.rules_version import NewerLog  # noqa: PLC0415 - loaded only where it is asked for
 
     cause = error.__cause__
-    while cause is not None and not isinstance(cause, NewerRules):
+    while cause is not None and not isinstance(cause, NewerLog):
         cause = cause.__cause__
     return None if cause is None else str(cause)
 

@@ -69,6 +69,8 @@ def test_it_shows_the_figures_of_the_command_line(opened: Opened, url: str, serv
     running = sum(not task["stopping"] for task in queue["running"])
     assert f"{len(queue['tasks'])} waiting, {running} running" in page.locator("main").inner_text()
     assert queue["tasks"][0]["task"] in page.locator("[aria-label='Waiting tasks'] tbody tr").first.inner_text()
+    order = page.get_by_text("First aged tasks, then those of products within their share")
+    assert order.is_visible() == (len(queue["tasks"]) > 1)
 
 
 def test_the_projected_end_of_the_day_is_a_band(opened: Opened, client: Client) -> None:
@@ -117,6 +119,7 @@ def test_behind_a_number_are_its_events(opened: Opened) -> None:
     page.locator("[data-agent='checkout-backend']").click()
     panel.locator("li").first.wait_for()
     assert panel.get_by_role("heading").inner_text() == "checkout-backend"
+    assert panel.get_by_role("term").all_inner_texts()[:4] == ["used", "consumed", "allocated", "held"]
     assert "checkout-backend" in panel.locator("li").first.inner_text()
 
 

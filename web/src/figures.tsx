@@ -36,7 +36,7 @@ export function Figures({ page, show }: { page: Page; show: Show }) {
         <small>{compact(burn.tokens_per_hour)} tokens/h</small>
         <small>
           {burn.empty_in_seconds === null
-            ? "lasts until it is renewed"
+            ? "not used up at this rate"
             : `${burn.empty_first === "day" ? "today's limit" : "total"} used up in ${duration(burn.empty_in_seconds)}`}
         </small>
       </Figure>
