@@ -39,6 +39,8 @@ class SqliteConnections(SQLiteConnectionPool):
         return super().get_connection(timeout, is_writer=is_writer)
 
     def close(self) -> None:
+        if self.closed:
+            return  # what is collected is closed again
         self._is_closing = True
         until = time.monotonic() + self._lock_seconds
         with self._put_condition:

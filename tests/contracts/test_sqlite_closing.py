@@ -3,10 +3,12 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from eventsourcing.persistence import ConnectionPoolClosedError
 
+from tallystick.events.log import store_connections
 from tallystick.events.log.store_connections import SqliteConnections
 from tests.support.store_processes import run
 
@@ -66,6 +68,17 @@ def test_what_is_never_given_back_is_closed_at_last(tmp_path: Path) -> None:
     used = connections.get_connection()
     connections.close()
     assert used.closed
+
+
+def test_what_is_closed_again_is_not_waited_for_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    connections = SqliteConnections(str(tmp_path / "some.db"), "FULL", 60)
+    connections.get_connection()
+    moments = iter((0.0, 61.0))
+    monkeypatch.setattr(store_connections, "time", SimpleNamespace(monotonic=lambda: next(moments)))
+    connections.close()
+    connections.close()
+    assert connections.num_in_use
+    assert connections.closed
 
 
 def test_a_store_that_is_closed_while_threads_read_and_follow_it_does_not_crash(tmp_path: Path) -> None:
