@@ -104,13 +104,18 @@ class Twins:
 def messages(seed: int) -> Iterator[tuple[list[c.Command], float]]:
     """A fleet, and then mostly reports, some of them in arrays; with the seconds since what came before."""
     dice = Dice(seed)
-    for command, seconds in session(seed)[:6]:
+    dice.calm = dice.choice((2, 30, 300, 300))
+    steps = session(seed)[:6]
+    if dice.randint(0, 3):
+        ample = Budget(tokens=50_000, cost_usd=dice.choice((None, Decimal(90))))
+        steps[2:] = [(c.AllocateBudget(agent=name, budget=ample), 1.0) for name in ("ann", "ann/1", "bob", "cyd")]
+    for command, seconds in steps:
         yield [command], seconds
     held: list[str] = []
     for number in range(60):
         made: list[c.Command] = []
-        for place in range(dice.choice((1, 1, 1, 4))):
-            make = otherwise if dice.seldom(12) else dice.choice((report, report, report, report, reserve, settle))
+        for place in range(dice.choice((1, 1, 1, 4, 9))):
+            make = otherwise if dice.seldom(2) else reserve if dice.seldom(1) else settle if dice.seldom(1) else report
             command = make(dice, held)
             command.id = f"m-{number}-{place}" if dice.randint(0, 40) else f"m-{number - 1}-0"
             if make is reserve:
@@ -168,7 +173,9 @@ def test_an_id_that_comes_twice_in_a_row_is_answered_as_before(twins: Twins) -> 
     reports(twins, 0, 8)
     reports(twins, 5, 2)
     reports(twins, 5, 1, usage=Usage(tokens=6))
-    reports(twins, 8, 4)
+    for number in range(8, 14):
+        reports(twins, number, 1)
+        reports(twins, number, 1)
     twins.commit()
 
 
