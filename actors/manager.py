@@ -15,10 +15,11 @@ from tallystick.actors.allocator import Allocator
 from tallystick.actors.answering import Answering
 from tallystick.actors.errors import Halted
 from tallystick.actors.exchanges import answered_before
+from tallystick.actors.fact_row import FactRow, lines_of, origin_of
 from tallystick.actors.forbidden import forbidden
 from tallystick.actors.from_log import FromLog, needs_log
 from tallystick.actors.hold_waits import HoldWaits, may_wait
-from tallystick.actors.judges import FACTS, JUDGES
+from tallystick.actors.judges import JUDGES
 from tallystick.actors.keeping import Made, keep_snapshot, made_of
 from tallystick.actors.missing import Missing, away_answer, halted_answer
 from tallystick.actors.runtime.messages import (
@@ -73,6 +74,7 @@ class Manager:
         self._digest = digest
         self._lines: list[Line] = []
         self._waiting: list[Envelope] = []
+        self._facts = FactRow()  # taken, and decided before anything else happens
         self._questions: list[Post] = []
         """What specialists are asked with the next commit."""
         self._open: dict[tuple[Envelope, int], Post] = {}
@@ -81,8 +83,7 @@ class Manager:
         self._snapshot_due = (ledger.position // SNAPSHOT_EVERY + 1) * SNAPSHOT_EVERY
         self.is_made_elsewhere: Callable[[Ledger], bool] = lambda ledger: False
         """Begins a snapshot of a large state elsewhere, which comes by `keep`; false where it is made in this turn."""
-        self._crashes = crashes
-        self._missing = Missing()
+        self._crashes, self._missing = crashes, Missing()
         self._core_error: Exception | None = None
         """An error of the core while the allocator was at work: it is not the allocator's."""
         self._followed = 0
@@ -111,24 +112,22 @@ class Manager:
         return [post for post in self._open.values() if post.to == specialist]
 
     def take(self, envelope: Envelope, now: dt.datetime) -> None:
-        """Decide the commands of an envelope; their answers wait for the commit."""
+        """Decide the commands of an envelope, facts with those that follow; their answers wait for the commit."""
         self.taken += 1
-        is_away = self.halted is not None or self.answering.away() is not None
-        if is_away and self.answering.refuses(envelope, self.halted):
+        if self.answering.refuses(envelope, self.halted):
             return
         if self.waits.count:
             self._try_waits(now)
         self._waiting.append(envelope)
-        self._take_from(envelope, 0, now)
+        if self.waits.count or not self._facts.takes(envelope, now):
+            self._facts.decide(self, self._lines)
+            self._take_from(envelope, 0, now)
 
     def _take_from(self, envelope: Envelope, first: int, now: dt.datetime) -> None:
         """Decide the commands of an envelope from a place on. What stands behind a plan sees it, and waits for it."""
         peer, trace = envelope.peer, envelope.trace
         for slot in range(first, len(envelope.commands)):
             command = envelope.commands[slot]
-            if not peer and type(command) in FACTS:
-                envelope.answers[slot] = self.decide(command, envelope.asked[slot], envelope.by, now, trace=trace)
-                continue
             wrong = misspelled_id(self.ledger, command)
             refusal = encode_answer(wrong) if wrong else forbidden(self, envelope, slot, now) if peer else None
             if refusal is not None:
@@ -149,8 +148,7 @@ class Manager:
                     self._ask(ALLOCATOR, Question(command, envelope, slot), now)
 
     def _ask(self, judge: str, question: Question, now: dt.datetime) -> None:
-        answer = self._missing.answer_for(judge)
-        if answer is not None:
+        if (answer := self._missing.answer_for(judge)) is not None:
             question.envelope.answers[question.slot] = answer
             return
         question.envelope.open += 1
@@ -197,6 +195,7 @@ class Manager:
 
     def receive(self, message: Proposal | Answered, now: dt.datetime) -> None:
         """Take what a specialist sends."""
+        self._facts.decide(self, self._lines)
         if isinstance(message, Proposal):
             self.take_proposal(message, now)
         else:
@@ -264,6 +263,7 @@ class Manager:
     def wake(self, now: dt.datetime) -> None:
         """Let happen what is due: holds and leases expire, the day and the period begin; then the allocator's part."""
         self.taken += 1
+        self._facts.decide(self, self._lines)
         if self.halted is None:
             self._lines += [(event, None, None, None) for event in core.pass_time(self.ledger, now)]
             events = self._news()
@@ -328,6 +328,7 @@ class Manager:
         trace: str | None = None,
     ) -> bytes:
         """The answer to one command, with what it caused kept for the next commit."""
+        self._facts.decide(self, self._lines)
         ledger, id = self.ledger, command.id
         decided = None if id is None or waited is not None else core.decide_plainly(ledger, command, now, id, by)
         if decided is None:
@@ -342,13 +343,7 @@ class Manager:
             if old:
                 self.from_log.note(decided.events)
         answered = encode_answer(decided.answer)
-        lines, events, own = self._lines, decided.events, decided.own
-        if own:
-            lines += [(event, None, None, None) for event in events[:own]]
-        if own < len(events):
-            lines.append((events[own], asked, answered, (peer, trace) if peer or trace else None))
-            if own + 1 < len(events):
-                lines += [(event, None, None, None) for event in events[own + 1 :]]
+        self._lines += lines_of(decided, asked, answered, origin_of(peer, trace))
         return answered
 
     def commit(self, now: dt.datetime) -> list[Post]:
@@ -360,6 +355,7 @@ class Manager:
         Raises:
             Halted: an invariant is broken, or the store could not write.
         """
+        self._facts.decide(self, self._lines)
         while self._tell_allocator(now) or self._try_waits(now):
             pass
         lines, waiting, questions = self._lines, self._waiting, self._questions
@@ -399,6 +395,6 @@ class Manager:
         # An envelope may wait for several answers.
         waiting = dict.fromkeys([*self._waiting, *(envelope for envelope, _ in self._open)])
         self._lines, self._waiting, self._questions, self._open, self._followed = [], [], [], {}, 0
-        self.waits, self._waits_followed = HoldWaits(self), 0
+        self.waits, self._waits_followed, self._facts = HoldWaits(self), 0, FactRow()
         for envelope in waiting:
             answer_with(envelope, halted_answer(reason))

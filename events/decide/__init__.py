@@ -6,6 +6,7 @@ that refused it (a malformed message is not).
 """
 
 import datetime as dt
+from collections.abc import Sequence
 
 import msgspec
 
@@ -18,12 +19,14 @@ from tallystick.events.decide.answers import stamp
 from tallystick.events.decide.clock import pass_time as pass_time
 from tallystick.events.decide.handlers import HANDLERS
 from tallystick.events.decide.plain import PLAIN as PLAIN
+from tallystick.events.decide.plain_runs import Asked as Asked
+from tallystick.events.decide.plain_runs import reports
 from tallystick.events.decide.retry import with_time
-from tallystick.events.decide.stretch import Stretch, stretch_from
+from tallystick.events.decide.stretch import stretch_at
 from tallystick.events.decide.turn import Decided as Decided
 from tallystick.events.decide.turn import Turn, Waited
 from tallystick.events.messages import proposals as p
-from tallystick.events.messages.replies import Refusal
+from tallystick.events.messages.replies import Enforcement, Refusal
 from tallystick.events.state.ledger import Ledger
 
 MALFORMED = frozenset({"invalid_message", "invalid_amount"})
@@ -50,15 +53,22 @@ def decide_plainly(ledger: Ledger, command: c.Command, now: dt.datetime, id: str
     if plain is None or ledger.ids.get(id) is not None:
         return None
     at = ledger.looked_at = now if now > ledger.now else ledger.now
-    stretch: Stretch | None = ledger.stretch
-    if stretch is None or stretch.position != ledger.position or at >= stretch.until:
-        stretch = ledger.stretch = stretch_from(ledger, at)
-        if stretch is None:
-            return None
+    stretch = stretch_at(ledger, at)
+    if stretch is None:
+        return None
     try:
         return plain(ledger, stretch, command, at, id, by)
     except InvalidAmount:
         return None
+
+
+def decide_row(ledger: Ledger, asked: Sequence[Asked]) -> list[tuple[e.UsageReported, Enforcement]]:
+    """As `decide`, of messages that follow one another, up to the first that is no plain report: of each its one event,
+    and the answer.
+    """
+    now = asked[0][1]
+    stretch = stretch_at(ledger, now if now > ledger.now else ledger.now)
+    return [] if stretch is None else reports(ledger, stretch, asked)
 
 
 def decide_generally(

@@ -13,7 +13,7 @@ follow as on the general path. A hold is plain where it comes to no line of a li
 
 import datetime as dt
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from tallystick.config.amounts import Amounts
 from tallystick.config.limits import MEASURES
@@ -29,7 +29,7 @@ from tallystick.events.decide.turn import Decided, Turn
 from tallystick.events.decide.usage import follow_limits
 from tallystick.events.evolve import evolve, evolve_use
 from tallystick.events.messages.provider_usage import Counts
-from tallystick.events.messages.replies import Enforcement
+from tallystick.events.messages.replies import EdgeAmounts, Enforcement
 from tallystick.events.state.accounts import Account
 from tallystick.events.state.calendar import later
 from tallystick.events.state.ledger import Ledger
@@ -51,39 +51,16 @@ def report(
     Raises:
         InvalidAmount: a malformed amount; nothing was recorded.
     """
-    agent = command.agent
-    known = None if agent is None else stretch.accounts.get(agent) or stretch.look_at(ledger, agent)
-    if (
-        agent is None
-        or known is None
-        or command.task is not None
-        or command.lease is not None
-        or command.rate_limited
-        or command.retry_after_seconds is not None
-        or command.child is not None
-        or not _says_no_more(command, id)
-    ):
+    said = said_by(ledger, command, id)
+    known = None if said is None else stretch.accounts.get(said.agent) or stretch.look_at(ledger, said.agent)
+    if said is None or known is None:
         return None
-    priced = pricing.price(ledger.rules, command)
-    used = _money(priced)
-    ratio = None if used is None else known.ratio_after(used, ZERO)
-    if used is None or ratio is None or not stretch.takes(ledger, known, used):
+    used = said.used
+    ratio = known.ratio_after(used, ZERO)
+    if ratio is None or not stretch.takes(ledger, known, used):
         return None
-    event = e.UsageReported(
-        position=ledger.position + 1,
-        at=now,
-        id=id,
-        by=by,
-        agent=agent,
-        tokens=used[0],
-        time_ms=used[1],
-        cost_nanos=used[2],
-        model=command.model,
-        operation=command.operation,
-        priced_as=priced.priced_as,
-        requests=command.requests,
-    )
-    _complete(ledger, known.account, event, priced.counts)
+    event = reported(command, said, ledger.position + 1, now, id, by)
+    event.after_outage = _was_away(ledger, known.account)
     # Nothing can fail after this line.
     evolve_use(ledger, known.account, event, used)
     return _used(ledger, stretch, known, event, ratio)
@@ -127,7 +104,8 @@ def settle(ledger: Ledger, stretch: Stretch, command: c.Settle, now: dt.datetime
         priced_as=priced.priced_as,
         requests=command.requests,
     )
-    _complete(ledger, known.account, event, priced.counts)
+    _tell_apart(event, priced.counts)
+    event.after_outage = _was_away(ledger, known.account)
     # Nothing can fail after this line.
     evolve(ledger, event)
     return _used(ledger, stretch, known, event, ratio)
@@ -203,6 +181,37 @@ PLAIN: Mapping[type[c.Command], Callable[[Ledger, Stretch, Any, dt.datetime, str
 # --- what is plain ----------------------------------------------------------------------------------------------------
 
 
+class Said(NamedTuple):
+    """What a report says by itself, whatever came before it."""
+
+    agent: str
+    used: Money
+    counts: Counts
+    priced_as: str | None
+
+
+def said_by(ledger: Ledger, command: c.ReportUsage, id: str) -> Said | None:
+    """What a report says of an agent; None where it says more than a plain one.
+
+    Raises:
+        InvalidAmount: a malformed amount.
+    """
+    agent = command.agent
+    if (
+        agent is None
+        or command.task is not None
+        or command.lease is not None
+        or command.rate_limited
+        or command.retry_after_seconds is not None
+        or command.child is not None
+        or not _says_no_more(command, id)
+    ):
+        return None
+    priced = pricing.price(ledger.rules, command)
+    used = _money(priced)
+    return None if used is None else Said(agent, used, priced.counts, priced.priced_as)
+
+
 def _says_no_more(command: c.ReportUsage | c.Settle, id: str) -> bool:
     """Whether a report says nothing beside what was used of what, and is recorded under the names that it has."""
     return not (
@@ -272,13 +281,37 @@ def _is_within_limits(
 # --- what was used ----------------------------------------------------------------------------------------------------
 
 
-def _complete(ledger: Ledger, account: Account, event: "e.UsageReported | e.HoldSettled", counts: Counts) -> None:
-    """Add what an event seldom says: the tokens as a message tells them apart, and that the fleet was away."""
+def reported(command: c.ReportUsage, said: Said, position: int, at: dt.datetime, id: str, by: str) -> e.UsageReported:
+    """The event of a report."""
+    agent, (tokens, time_ms, cost_nanos), counts, priced_as = said
+    event = e.UsageReported(
+        position=position,
+        at=at,
+        id=id,
+        by=by,
+        agent=agent,
+        tokens=tokens,
+        time_ms=time_ms,
+        cost_nanos=cost_nanos,
+        model=command.model,
+        operation=command.operation,
+        priced_as=priced_as,
+        requests=command.requests,
+    )
+    _tell_apart(event, counts)
+    return event
+
+
+def _tell_apart(event: "e.UsageReported | e.HoldSettled", counts: Counts) -> None:
+    """Tokens are recorded as a message tells them apart."""
     if counts is not pricing.UNKNOWN:
         for name, value in counts._asdict().items():
             setattr(event, name, value)
-    if account.last_report_at is not None and account.last_report_at < ledger.opened_at:
-        event.after_outage = True
+
+
+def _was_away(ledger: Ledger, account: Account) -> bool:
+    """Whether the fleet was away since the last report of an account."""
+    return account.last_report_at is not None and account.last_report_at < ledger.opened_at
 
 
 def _used(
@@ -290,9 +323,13 @@ def _used(
     limited = ledger.limits.touched if known.has_limits else []
     if limited or (ledger.rules.last_call is not None and not is_far(ledger, account)):
         return _with_what_follows(ledger, account, event, limited, ratio)
-    left, level = known.left(ledger), account.level
-    answer = Enforcement(account.id, round(ratio, 6), e.LEVELS[level], e.ACTIONS[level], 1.0, 0, "level", left)
-    return Decided([event], 0, answer)
+    return Decided([event], 0, may_go_on(account, ratio, known.left(ledger)))
+
+
+def may_go_on(account: Account, ratio: float, left: EdgeAmounts) -> Enforcement:
+    """The answer to a use of which nothing but the level of its account has something to say."""
+    level = account.level
+    return Enforcement(account.id, round(ratio, 6), e.LEVELS[level], e.ACTIONS[level], 1.0, 0, "level", left)
 
 
 def _with_what_follows(

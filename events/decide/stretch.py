@@ -28,7 +28,7 @@ class PlainAccount:
     By dimension, ``payers`` are those that pay, None where nobody is limited, and ``bases`` what its consumption is
     measured against, 0 where it is not limited. From ``ratio_near`` on, its level is decided anew. ``product`` is the
     counter of its product's day, and the first line of that. ``is_covered``: what a hold of it gives back may be
-    another's. ``has_own``: what remains is its own free balance.
+    another's. ``has_own``: what remains is its own free balance. ``is_simple``: it has that, and no limits.
     """
 
     __slots__ = (
@@ -38,6 +38,7 @@ class PlainAccount:
         "has_limits",
         "has_own",
         "is_covered",
+        "is_simple",
         "may_hold",
         "payers",
         "product",
@@ -61,6 +62,7 @@ class PlainAccount:
         self.may_hold = not (has_nothing(account) or is_by_limits(account))
         self.is_covered = _is_covered(ledger, account)
         self.product = _product_of(ledger, account)
+        self.is_simple = self.has_own and not self.has_limits and self.product is None
 
     def ratio_after(self, used: Money, held: Money) -> float | None:
         """`Account.ratio` with what was used, of which ``held`` was set aside; None where something follows: who pays
@@ -130,22 +132,35 @@ class Stretch:
             counter, line = product
             if counter.used[0] + counter.held[0] + more[0] - back[0] >= line:
                 return False
+        if self.counts(more):
+            return True
+        self._left = _left(ledger, back)
+        return self.counts(more)
+
+    def counts(self, more: Money) -> bool:
+        """`takes`, of the fleet's lines only, and as far as it is known without looking anew."""
         tokens, time_ms, cost = more
         left = self._left
         if tokens >= left[0] or time_ms >= left[1] or cost >= left[2]:
-            left = _left(ledger, back)
-            if tokens >= left[0] or time_ms >= left[1] or cost >= left[2]:
-                return False
+            return False
         self._left = (left[0] - tokens, left[1] - time_ms, left[2] - cost)
         return True
 
 
-def stretch_from(ledger: Ledger, now: dt.datetime) -> Stretch | None:
-    """The stretch that begins with a message at ``now``; None where something other than accounts keeps it from being a
-    plain case: something is due, paused or slowed down, the breaker is open, or it is not known where lines are.
+def stretch_at(ledger: Ledger, now: dt.datetime) -> Stretch | None:
+    """The stretch that a message at ``now`` belongs to, which may begin with it; None where something other than
+    accounts keeps it from being a plain case.
     """
+    stretch: Stretch | None = ledger.stretch
+    if stretch is None or stretch.position != ledger.position or now >= stretch.until:
+        stretch = ledger.stretch = Stretch(ledger, ledger.due_at()) if _may_begin(ledger, now) else None
+    return stretch
+
+
+def _may_begin(ledger: Ledger, now: dt.datetime) -> bool:
+    """Whether nothing is due, paused or slowed down, the breaker is closed, and it is known where all lines are."""
     watch = ledger.watch
-    may_begin = (
+    return (
         watch is not None
         and (watch.running is None or watch.running == len(ledger.tasks.running))
         and (watch.queued is None or watch.queued == ledger.tasks.queued)
@@ -154,7 +169,6 @@ def stretch_from(ledger: Ledger, now: dt.datetime) -> Stretch | None:
         and not ledger.is_paused
         and not ledger.is_due(now)
     )
-    return Stretch(ledger, ledger.due_at()) if may_begin else None
 
 
 def _left(ledger: Ledger, back: Money) -> Money:

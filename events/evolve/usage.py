@@ -2,25 +2,22 @@
 
 import datetime as dt
 import sys
+from collections.abc import Sequence
 
 from msgspec.structs import replace
 
 from tallystick.events import catalog as e
 from tallystick.events.evolve import limits
 from tallystick.events.evolve.charged import charge
-from tallystick.events.evolve.day import hold_for, product_without_account, use, use_earlier, use_said
-from tallystick.events.evolve.limit_runs import follow_run
+from tallystick.events.evolve.day import product_without_account, use, use_earlier, use_said
 from tallystick.events.evolve.tasks import used_late
 from tallystick.events.evolve.transfers import book, set_aside, spend
 from tallystick.events.state.accounts import Account, Balances, Hold, Notes
 from tallystick.events.state.agent_leases import hear
 from tallystick.events.state.growth import observed
-from tallystick.events.state.holds import list_expiry, list_hold, unlist_hold
 from tallystick.events.state.ledger import UNPRICED_MAX, Ledger
 from tallystick.events.state.limit_subjects import caps_of_late
 from tallystick.events.state.money import ZERO, Money, less, minus, money, plus
-from tallystick.events.state.remembered import EndedHold
-from tallystick.events.state.slot_time import micros
 
 _MILLISECOND = dt.timedelta(milliseconds=1)
 
@@ -57,7 +54,7 @@ def book_hold(balances: Balances, event: e.HoldPlaced) -> Hold:
         booked=ZERO,
         placed_at=event.at,
         rejects_overage=event.rejects_overage,
-        notes=_noted(None, event),
+        notes=noted(None, event),
         spends=event.spends,
         model=event.model,
         last_call=event.last_call,
@@ -190,17 +187,52 @@ def report(ledger: Ledger, event: e.UsageReported) -> None:
 def book_use(ledger: Ledger, account: Account, event: e.UsageReported, used: Money) -> None:
     """An open account has ``used`` something just now, of what a report says, and that is all it says."""
     book(ledger, account, used)
+    _note_use(ledger, account, event, used)
+    use(ledger, account.budget_product, used)
+    if ledger.rules.limits or account.caps:
+        limits.report(ledger, account, event)
+
+
+Use = tuple[Account, e.UsageReported, Money]
+"""The account that is charged, a report of it that says only use, and how much that is."""
+
+
+def note_uses(ledger: Ledger, uses: Sequence[Use]) -> None:
+    """What uses change that follow one another within a minute and count in no limit, beside the balances of accounts:
+    these were charged one by one. What all of them add to is added to once.
+    """
+    sums: dict[str | None, list[int]] = {}
+    product = None
+    for account, event, used in uses:
+        _note_use(ledger, account, event, used)
+        product = account.budget_product
+        sum_of = sums.get(product)
+        if sum_of is None:
+            sum_of = sums[product] = [0, 0, 0]
+        sum_of[0] += used[0]
+        sum_of[1] += used[1]
+        sum_of[2] += used[2]
+    sums[product] = sums.pop(product)  # what the last one has come near to is remembered
+    spent = ledger.spent
+    for product, (tokens, time_ms, cost_nanos) in sums.items():
+        spent[0] += tokens
+        spent[1] += time_ms
+        spent[2] += cost_nanos
+        use(ledger, product, (tokens, time_ms, cost_nanos))
+    last = uses[-1][1]
+    ledger.position, ledger.now = last.position, last.at
+    ledger.remember_all([(event.id, event.position) for _, event, _ in uses])
+
+
+def _note_use(ledger: Ledger, account: Account, event: e.UsageReported, used: Money) -> None:
+    """What a use says of its account, beside the balance and the day."""
     note_report(account, event, used)
     if event.model != account.model or event.output_tokens is not None or event.input_tokens is not None:
         note_model(ledger, account, event, answered(event))
     account.pool_notice = ledger.pool_exhausted_at
-    product = account.budget_product
-    use(ledger, product, used)
-    if product is not None:
+    if account.budget_product is not None:
         count_for_product(ledger, account, event)
     account.growth = observed(account.growth, used)
-    if ledger.rules.limits or account.caps:
-        limits.report(ledger, account, event)
 
 
 def _report_more(ledger: Ledger, event: e.UsageReported) -> None:
@@ -209,7 +241,7 @@ def _report_more(ledger: Ledger, event: e.UsageReported) -> None:
     if ended is not None and event.hold is not None:
         # A late settlement: there is no second one, unless it was a part of one.
         used = (event.tokens, event.time_ms, event.cost_nanos)
-        ended = replace(ended, booked=plus(ended.booked, used), notes=_noted(ended.notes, event, ends=True))
+        ended = replace(ended, booked=plus(ended.booked, used), notes=noted(ended.notes, event, ends=True))
         ledger.ended_holds[event.hold] = ended if event.partial else replace(ended, how="settled", at=event.at)
     if event.unpriced:
         flag(ledger, event)
@@ -225,7 +257,7 @@ def _report_more(ledger: Ledger, event: e.UsageReported) -> None:
         use_said(ledger, product_without_account(ledger, event), event)
         used_late(ledger, event)
     else:
-        _count_report(ledger, account, event, answered(event))
+        count_report(ledger, account, event, answered(event))
     if ledger.rules.limits or (account.caps if account is not None else caps_of_late(ledger, event)):
         limits.report(ledger, account, event)
 
@@ -236,7 +268,7 @@ def flag(ledger: Ledger, event: "e.UsageReported | e.HoldSettled | e.Said") -> N
         ledger.unpriced[event.model] = None
 
 
-def _count_report(
+def count_report(
     ledger: Ledger, account: Account, event: "e.UsageReported | e.HoldSettled", output: int | None
 ) -> None:
     """A report counts for its product and run, and its reply delivers the notice that waits for the agent.
@@ -246,12 +278,12 @@ def _count_report(
     note_model(ledger, account, event, output)
     account.pool_notice = ledger.pool_exhausted_at
     used = (event.tokens, event.time_ms, event.cost_nanos)
-    _count_use(ledger, account, event, used)
+    count_use(ledger, account, event, used)
     account.growth = observed(account.growth, used)
 
 
 def note_model(ledger: Ledger, account: Account, event: "e.UsageReported | e.HoldSettled", output: int | None) -> None:
-    """What was said of a use's tokens and of its model; ``output`` as in `_count_report`."""
+    """What was said of a use's tokens and of its model; ``output`` as in `count_report`."""
     if event.input_tokens is not None:
         mix = ledger.day.mix
         mix[0] += event.input_tokens
@@ -268,22 +300,15 @@ def note_model(ledger: Ledger, account: Account, event: "e.UsageReported | e.Hol
 
 def answered(event: "e.UsageReported | e.HoldSettled") -> int | None:
     """How much a model answered, where the operation is over; a total of several requests says nothing of one."""
-    return None if event.output_tokens is None or event.partial else _answered(event)
+    return None if event.output_tokens is None or event.partial else answer_of(event)
 
 
-def _answered(event: "e.UsageReported | e.HoldSettled") -> int | None:
+def answer_of(event: "e.UsageReported | e.HoldSettled") -> int | None:
     """How much a model answered; a total of several requests says nothing of one."""
     return event.output_tokens if event.requests in (None, 1) else None
 
 
-def _answered_in_all(hold: Hold, event: e.HoldSettled) -> int | None:
-    """The output of a hold's operation, that of its parts included; None before its end, and where it is not known."""
-    said = _answered(event)
-    hold.got = None if hold.got is None or said is None else hold.got + said
-    return None if event.partial else hold.got
-
-
-def _count_use(ledger: Ledger, account: Account, event: "e.UsageReported | e.HoldSettled", used: Money) -> None:
+def count_use(ledger: Ledger, account: Account, event: "e.UsageReported | e.HoldSettled", used: Money) -> None:
     """What was used counts today, for its product, and as a part of what its run may use."""
     if event.counts_on is None:
         use(ledger, account.budget_product, used)
@@ -301,101 +326,7 @@ def count_for_product(ledger: Ledger, account: Account, event: "e.UsageReported 
         charge(ledger, account, event)
 
 
-def place_hold(ledger: Ledger, event: e.HoldPlaced) -> None:
-    """An amount is set aside, for the run at hand if there is one, until the hold expires."""
-    hold = book_hold(ledger, event)
-    task = ledger.tasks.running.get(event.agent)
-    hold.lease = None if task is None else task.lease
-    list_hold(ledger, hold)
-    hold_for(ledger, hold, 1)
-    if ledger.rules.limits or hold.account.caps:
-        limits.place_hold(ledger, hold, event)
-
-
-def move_expiry(ledger: Ledger, event: e.HoldExtended) -> None:
-    """A hold expires later."""
-    hold = ledger.holds[event.hold]
-    if event.amount is not None:
-        hold_for(ledger, hold, -1)
-        limits.hold_in_limits(ledger, hold, -1)
-    moved = event.expires_at != hold.expires_at
-    extend_hold(ledger, event)
-    if event.amount is not None:
-        limits.extended(ledger, hold, event.amount.triple)
-        hold_for(ledger, hold, 1)
-        limits.hold_in_limits(ledger, hold, 1)
-        follow_run(ledger, hold.account)
-    if moved:
-        list_expiry(ledger, hold)
-
-
-def settle_hold(ledger: Ledger, event: e.HoldSettled) -> None:
-    """A hold ends with what was used of it; after a part, the rest stands."""
-    # What products and runs have set aside is counted by the amount that the hold had before.
-    hold_for(ledger, ledger.holds[event.hold], -1)
-    limits.hold_in_limits(ledger, ledger.holds[event.hold], -1)
-    hold = book_settlement(ledger, event)
-    if event.unpriced:
-        flag(ledger, event)
-    hold.notes = _noted(hold.notes, event, ends=not event.partial)
-    if event.partial:
-        hold_for(ledger, hold, 1)
-    if event.history:
-        if hold.limited is not None or ledger.rules.limits or hold.account.caps:
-            limits.settle_in_the_past(ledger, hold, event)
-    else:
-        if event.occurred_at is not None:
-            use_earlier(ledger, event)
-        _count_report(ledger, hold.account, event, _answered_in_all(hold, event))
-        if hold.limited is not None or ledger.rules.limits or hold.account.caps:
-            limits.settle(ledger, hold, event)
-            if event.partial:
-                limits.hold_in_limits(ledger, hold, 1)
-    if not event.partial:
-        _end_hold(ledger, hold, "settled", event)
-
-
-def give_hold_back(ledger: Ledger, event: e.HoldEnded) -> None:
-    """A hold ends, and what it still had is unused."""
-    hold = return_hold(ledger, event)
-    hold_for(ledger, hold, -1)
-    if hold.limited is not None:
-        limits.hold_in_limits(ledger, hold, -1)
-        limits.give_back(ledger, hold, micros(event.at))
-    hold.notes = _noted(hold.notes, event, ends=True)
-    _end_hold(ledger, hold, event.how, event)
-
-
-def spend_hold(ledger: Ledger, event: e.HoldSpent) -> None:
-    """A hold ends, and what it still had counts as used."""
-    hold_for(ledger, ledger.holds[event.hold], -1)
-    limits.hold_in_limits(ledger, ledger.holds[event.hold], -1)
-    hold = book_expiry(ledger, event)
-    _count_use(ledger, hold.account, event, (event.tokens, event.time_ms, event.cost_nanos))
-    if hold.limited is not None or ledger.rules.limits or hold.account.caps:
-        limits.settle(ledger, hold, event)
-    _end_hold(ledger, hold, "expired", event)
-
-
-def _end_hold(ledger: Ledger, hold: Hold, how: str, event: "e.HoldSettled | e.HoldEnded") -> None:
-    unlist_hold(ledger, hold)
-    ledger.ended_holds[hold.id] = EndedHold(
-        agent=hold.account.id,
-        how=how,
-        lease=hold.lease,
-        life=hold.account.life,
-        at=event.at,
-        placed=hold.placed,
-        booked=hold.booked,
-        placed_at=hold.placed_at,
-        notes=hold.notes,
-        spent=event if isinstance(event, e.HoldSpent) else None,
-        limited=hold.limited,
-    )
-    ledger.ended_order.append((event.position, hold.id))
-
-
-def _noted(
+def noted(
     notes: Notes | None, event: "e.HoldPlaced | e.HoldSettled | e.HoldEnded | e.UsageReported", *, ends: bool = False
 ) -> Notes | None:
     """What was said about a hold, and what an event adds to it. ``ends``: its reason is that of the hold's end."""

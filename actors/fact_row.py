@@ -1,0 +1,80 @@
+"""Facts that follow one another: reports and settlements of this process, taken together and decided in one go."""
+
+import datetime as dt
+from typing import Final
+
+from tallystick.actors.forbidden import Decider
+from tallystick.actors.judges import FACTS
+from tallystick.actors.runtime.messages import Envelope
+from tallystick.events import decide as core
+from tallystick.events.log.codec import encode_answer
+from tallystick.events.log.sealing import Line, Origin
+
+_MOST: Final = 256
+"""So many are decided in one go at most: the more, the longer their objects have left the processor's cache."""
+
+
+class FactRow:
+    """Envelopes with nothing but facts, which wait to be decided until something else happens, or the commit."""
+
+    def __init__(self) -> None:
+        self._taken: list[tuple[Envelope, dt.datetime]] = []
+        self._size = 1
+        """How many facts are tried in one go: twice as many as before, where all of those were plain."""
+
+    def takes(self, envelope: Envelope, now: dt.datetime) -> bool:
+        """Take an envelope behind those that are there, if it has nothing but facts; whether it was taken."""
+        if envelope.peer or not FACTS.issuperset(map(type, envelope.commands)):
+            return False
+        self._taken.append((envelope, now))
+        return True
+
+    def decide(self, manager: Decider, lines: list[Line]) -> None:
+        """Decide all that are there: plain ones in one go, others one by one by ``manager``; what is recorded is added
+        to ``lines``.
+        """
+        if not self._taken:
+            return
+        taken, self._taken = self._taken, []
+        asked = [(one, at, one.id or "", envelope.by) for envelope, at in taken for one in envelope.commands]
+        places = [(envelope, slot) for envelope, _ in taken for slot in range(len(envelope.commands))]
+        done = 0
+        while done < len(asked):
+            if self._size > 1:
+                done += self._decide_some(manager, asked[done : done + self._size], places, done, lines)
+            if self._size == 1 and done < len(asked):
+                (envelope, slot), (command, at, _, by) = places[done], asked[done]
+                envelope.answers[slot] = manager.decide(command, envelope.asked[slot], by, at, trace=envelope.trace)
+                done, self._size = done + 1, 2
+
+    def _decide_some(
+        self,
+        manager: Decider,
+        asked: list[core.Asked],
+        places: list[tuple[Envelope, int]],
+        first: int,
+        lines: list[Line],
+    ) -> int:
+        """Decide facts up to the first that is not plain; how many that were. Their places begin with the ``first``."""
+        decided = core.decide_row(manager.ledger, asked)
+        for (envelope, slot), (event, answer) in zip(places[first : first + len(decided)], decided, strict=True):
+            answered = envelope.answers[slot] = encode_answer(answer)
+            lines.append((event, envelope.asked[slot], answered, origin_of(None, envelope.trace)))
+        if len(decided) < len(asked):
+            self._size = 1
+        elif len(decided) == self._size:
+            self._size = min(2 * self._size, _MOST)
+        return len(decided)
+
+
+def lines_of(decided: core.Decided, asked: bytes, answered: bytes, origin: Origin | None) -> list[Line]:
+    """What is recorded of a command: what was asked and answered stands with the first event of its own."""
+    return [
+        (event, asked, answered, origin) if place == decided.own else (event, None, None, None)
+        for place, event in enumerate(decided.events)
+    ]
+
+
+def origin_of(peer: bytes | None, trace: str | None) -> Origin | None:
+    """Where a command came from, if that is to be recorded."""
+    return (peer, trace) if peer or trace else None

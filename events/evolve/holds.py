@@ -1,0 +1,124 @@
+"""How holds change the state beyond balances: their lists, the day, limits, and what runs may use."""
+
+from tallystick.events import catalog as e
+from tallystick.events.evolve import limits
+from tallystick.events.evolve.day import hold_for, use_earlier
+from tallystick.events.evolve.limit_runs import follow_run
+from tallystick.events.evolve.usage import (
+    answer_of,
+    book_expiry,
+    book_hold,
+    book_settlement,
+    count_report,
+    count_use,
+    extend_hold,
+    flag,
+    noted,
+    return_hold,
+)
+from tallystick.events.state.accounts import Hold
+from tallystick.events.state.holds import list_expiry, list_hold, unlist_hold
+from tallystick.events.state.ledger import Ledger
+from tallystick.events.state.remembered import EndedHold
+from tallystick.events.state.slot_time import micros
+
+
+def place_hold(ledger: Ledger, event: e.HoldPlaced) -> None:
+    """An amount is set aside, for the run at hand if there is one, until the hold expires."""
+    hold = book_hold(ledger, event)
+    task = ledger.tasks.running.get(event.agent)
+    hold.lease = None if task is None else task.lease
+    list_hold(ledger, hold)
+    hold_for(ledger, hold, 1)
+    if ledger.rules.limits or hold.account.caps:
+        limits.place_hold(ledger, hold, event)
+
+
+def move_expiry(ledger: Ledger, event: e.HoldExtended) -> None:
+    """A hold expires later."""
+    hold = ledger.holds[event.hold]
+    if event.amount is not None:
+        hold_for(ledger, hold, -1)
+        limits.hold_in_limits(ledger, hold, -1)
+    moved = event.expires_at != hold.expires_at
+    extend_hold(ledger, event)
+    if event.amount is not None:
+        limits.extended(ledger, hold, event.amount.triple)
+        hold_for(ledger, hold, 1)
+        limits.hold_in_limits(ledger, hold, 1)
+        follow_run(ledger, hold.account)
+    if moved:
+        list_expiry(ledger, hold)
+
+
+def settle_hold(ledger: Ledger, event: e.HoldSettled) -> None:
+    """A hold ends with what was used of it; after a part, the rest stands."""
+    # What products and runs have set aside is counted by the amount that the hold had before.
+    hold_for(ledger, ledger.holds[event.hold], -1)
+    limits.hold_in_limits(ledger, ledger.holds[event.hold], -1)
+    hold = book_settlement(ledger, event)
+    if event.unpriced:
+        flag(ledger, event)
+    hold.notes = noted(hold.notes, event, ends=not event.partial)
+    if event.partial:
+        hold_for(ledger, hold, 1)
+    if event.history:
+        if hold.limited is not None or ledger.rules.limits or hold.account.caps:
+            limits.settle_in_the_past(ledger, hold, event)
+    else:
+        if event.occurred_at is not None:
+            use_earlier(ledger, event)
+        count_report(ledger, hold.account, event, _answered_in_all(hold, event))
+        if hold.limited is not None or ledger.rules.limits or hold.account.caps:
+            limits.settle(ledger, hold, event)
+            if event.partial:
+                limits.hold_in_limits(ledger, hold, 1)
+    if not event.partial:
+        _end_hold(ledger, hold, "settled", event)
+
+
+def give_hold_back(ledger: Ledger, event: e.HoldEnded) -> None:
+    """A hold ends, and what it still had is unused."""
+    hold = return_hold(ledger, event)
+    hold_for(ledger, hold, -1)
+    if hold.limited is not None:
+        limits.hold_in_limits(ledger, hold, -1)
+        limits.give_back(ledger, hold, micros(event.at))
+    hold.notes = noted(hold.notes, event, ends=True)
+    _end_hold(ledger, hold, event.how, event)
+
+
+def spend_hold(ledger: Ledger, event: e.HoldSpent) -> None:
+    """A hold ends, and what it still had counts as used."""
+    hold_for(ledger, ledger.holds[event.hold], -1)
+    limits.hold_in_limits(ledger, ledger.holds[event.hold], -1)
+    hold = book_expiry(ledger, event)
+    count_use(ledger, hold.account, event, (event.tokens, event.time_ms, event.cost_nanos))
+    if hold.limited is not None or ledger.rules.limits or hold.account.caps:
+        limits.settle(ledger, hold, event)
+    _end_hold(ledger, hold, "expired", event)
+
+
+def _end_hold(ledger: Ledger, hold: Hold, how: str, event: "e.HoldSettled | e.HoldEnded") -> None:
+    unlist_hold(ledger, hold)
+    ledger.ended_holds[hold.id] = EndedHold(
+        agent=hold.account.id,
+        how=how,
+        lease=hold.lease,
+        life=hold.account.life,
+        at=event.at,
+        placed=hold.placed,
+        booked=hold.booked,
+        placed_at=hold.placed_at,
+        notes=hold.notes,
+        spent=event if isinstance(event, e.HoldSpent) else None,
+        limited=hold.limited,
+    )
+    ledger.ended_order.append((event.position, hold.id))
+
+
+def _answered_in_all(hold: Hold, event: e.HoldSettled) -> int | None:
+    """The output of a hold's operation, that of its parts included; None before its end, and where it is not known."""
+    said = answer_of(event)
+    hold.got = None if hold.got is None or said is None else hold.got + said
+    return None if event.partial else hold.got
