@@ -380,8 +380,8 @@ class Manager:
         return [*posts, *questions]
 
     def keep(self, made: Made, now: dt.datetime) -> None:
-        """Keep a snapshot of a state that is written."""
-        if (command := keep_snapshot(made, self._store)) is not None:
+        """Keep a snapshot of a state that is written; none where the fleet has stopped."""
+        if self.halted is None and (command := keep_snapshot(made, self._store)) is not None:
             self.decide(command, encode_command(command), "manager", now)
 
     def halt(self, reason: str) -> None:

@@ -78,7 +78,8 @@ class SnapshotMaker:
     def _make(self, position: int) -> None:
         try:
             process = self._process = subprocess.Popen(  # noqa: S603 - our own program
-                [sys.executable, "-m", __name__, str(position)],
+                # -P: no file of the folder in which the fleet was started is taken for a module.
+                [sys.executable, "-P", "-m", __name__, str(position)],
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 # Not an argument, which every user of the machine can read: a URL may have a password.

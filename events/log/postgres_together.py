@@ -27,6 +27,8 @@ _LARGE: Final = 256 * 1024
 """Bytes of a batch that keeps no other waiting: it is written by itself."""
 _PATIENCE: Final = 0.25
 """How long those who wait wait for those who were written last, in times of what that took."""
+_USUAL_SECONDS = 0.2
+"""What took longer was a disk or a database that stood still: that is no reason to wait for anyone."""
 _WRITE_ALL: Final = (
     SQL(
         "WITH mine AS (SELECT w.fleet, one.number FROM tallystick_writers AS w JOIN"
@@ -113,7 +115,7 @@ class Together:
         try:
             self._write(led)
         finally:
-            self._before, self._took_seconds = len(led), self._clock() - began
+            self._before, self._took_seconds = len(led), min(self._clock() - began, _USUAL_SECONDS)
             for one in led:
                 if one is not mine:
                     one.turn.release()

@@ -104,7 +104,8 @@ def _catch_up_elsewhere(url: str) -> None:
         " url = os.environ['TALLYSTICK_STORE']; catch_up(open_store(url), open_view_store(url))"
     )
     subprocess.run(  # noqa: S603 - our own program
-        [sys.executable, "-c", code],
+        # -P: no file of the folder in which the fleet was started is taken for a module.
+        [sys.executable, "-P", "-c", code],
         check=False,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -10,14 +10,16 @@ from typing import Any
 import pytest
 
 import tallystick.actors.manager as manager_module
-from tallystick.actors.keeping import Coming, Made
+from tallystick.actors.keeping import Coming, Made, made_of
 from tallystick.actors.runtime import snapshot_maker
-from tallystick.actors.runtime.fleet import Fleet
+from tallystick.actors.runtime.manager_actor import HaltNow
+from tallystick.actors.runtime.messages import MANAGER
 from tallystick.actors.runtime.snapshot_maker import SnapshotMaker, make
 from tallystick.events.log import snapshot, store_snapshots
 from tallystick.events.log.restoring import open_ledger
 from tallystick.events.log.store import StoreError, open_store
 from tallystick.events.state.ledger import Ledger
+from tallystick.fleet import Fleet
 from tests.support.running import QUIET
 from tests.support.stores import SECONDS
 
@@ -87,6 +89,20 @@ def test_one_of_which_a_part_could_not_be_written_is_tried_whole(url: str) -> No
         coming = Coming(Made(1, "", b"a state"), fleet.store)
         fleet.store.close()
         assert coming.is_there()
+
+
+def test_a_fleet_that_has_stopped_records_none(url: str) -> None:
+    with Fleet.open(url, QUIET) as fleet:
+        report(fleet)
+        made = made_of(fleet._manager.ledger)
+        before = fleet.store.last()
+        fleet._tell(MANAGER, HaltNow("the log is an old copy"))
+        fleet._tell(MANAGER, Coming(made, fleet.store))
+        fleet.keep_snapshot()
+        fleet.quiesce()
+        assert fleet.store.last() == before
+        assert fleet.store.snapshots() == []
+        assert fleet.halted == "the log is an old copy"
 
 
 def test_what_it_makes_is_the_state_at_that_position_and_not_behind_it(url: str) -> None:

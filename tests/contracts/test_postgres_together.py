@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import psycopg
 import pytest
 
+from tallystick.events.log import postgres_together
 from tallystick.events.log.postgres_appending import Batch
 from tallystick.events.log.postgres_lease import Lease, take_lease
 from tallystick.events.log.postgres_place import place_of
@@ -103,7 +104,8 @@ def test_those_who_come_while_one_writes_are_written_by_one_statement(town: Town
     assert [written(url) for url in town.urls] == [as_written(3)] * FLEETS
 
 
-def test_those_who_were_written_together_are_waited_for(town: Town) -> None:
+def test_those_who_were_written_together_are_waited_for(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(postgres_together, "_USUAL_SECONDS", 1e6)
     town.took_seconds = 1e6
     town.write()
     assert [one.result() for one in town.write_in_turn(4, 5)] == [True] * 3
@@ -115,6 +117,15 @@ def test_they_are_waited_for_no_longer_than_a_part_of_what_it_took(town: Town) -
     town.write()
     assert [one.result() for one in town.write_in_turn(4, 5)] == [True] * 3
     assert town.writing.times == 5
+
+
+def test_a_database_that_stood_still_is_no_reason_to_wait_for_others(town: Town) -> None:
+    town.took_seconds = 5.0 * SECONDS
+    town.write()
+    with ThreadPoolExecutor(1) as thread:
+        batch = Batch(3, rows_of(records(4, 5)))
+        assert thread.submit(town.together.write, town.leases[1], town.urls[1], batch).result(SECONDS)
+    assert len(written(town.urls[1])) == 5
 
 
 def test_a_fleet_alone_waits_for_none(town: Town) -> None:

@@ -92,7 +92,8 @@ class _InProcess:
     async def _started(self) -> asyncio.subprocess.Process:
         # In a session of its own: Ctrl-C in the terminal is the server's to hear, and it ends its readers.
         return await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "tallystick.http.views.reader", self._time),
+            # -P: no file of the folder in which the server was started is taken for a module.
+            *(sys.executable, "-P", "-m", "tallystick.http.views.reader", self._time),
             env=self._environment,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
