@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from threading import Lock
+from threading import RLock
 from typing import Any, Final
 
 from tallystick.actors.errors import Unanswered
@@ -76,8 +76,8 @@ class Pending(Awaited):
         return self._answers
 
 
-_SLEEPERS: Final = Lock()
-"""While those change who wait for a message: several threads may."""
+_SLEEPERS: Final = RLock()
+"""While those change who wait for a message; its holder may be interrupted by a signal, whose handler asks too."""
 
 
 class LoopPending(Awaited):

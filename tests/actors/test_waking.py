@@ -37,7 +37,7 @@ GIVES_UP = st.integers(0, 30).map(lambda turns: [(0, float(turns)), (1, FOREVER)
 
 
 @given(ASKS | GIVES_UP, st.sampled_from([0, 0, 1, 2]), st.integers(0, 2**32))
-def test_whatever_the_order_nobody_who_has_an_answer_sleeps_on(
+def test_whatever_the_order_all_who_have_an_answer_wake_up(
     asks: list[tuple[int, float]], first: int, order: int
 ) -> None:
     """Some wait for one of three messages, of which the ``first`` are answered in a batch before the others."""
@@ -97,7 +97,7 @@ def test_one_that_is_woken_wakes_all_the_others() -> None:
 
 
 @pytest.mark.usefixtures("one_at_a_time")
-def test_callers_that_give_up_all_the_time_keep_nobody_from_an_answer() -> None:
+def test_callers_that_give_up_all_the_time_keep_no_other_from_its_answer() -> None:
     """Real threads, of which half wait too short, in rounds: their ends fall together with the answers."""
     counts = [0, 0]
     counting = threading.Lock()
