@@ -25,7 +25,8 @@ class Answers(Protocol):
     def loop(self) -> asyncio.AbstractEventLoop | None:
         """Where the waiting coroutine runs; None for a thread."""
 
-    def set(self, answers: Sequence[bytes]) -> None: ...
+    def set(self, answers: Sequence[bytes]) -> None:
+        """Take them. `answer_all` wakes those who wait for them, behind the last of a batch."""
 
 
 class BudgetNote:

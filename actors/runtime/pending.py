@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from threading import Lock
+from threading import RLock
 from typing import Any, Final
 
 from tallystick.actors.errors import Unanswered
 from tallystick.actors.runtime.loop_deadlines import deadlines
 from tallystick.actors.runtime.messages import Envelope
+from tallystick.actors.runtime.waking import Sleeper, wake, wake_some
 from tallystick.events.log.codec import decode_answer, encode_answer
 from tallystick.events.messages.replies import Refusal
 
@@ -32,10 +33,10 @@ class Awaited:
 
 
 class Pending(Awaited):
-    """A message on its way, for a thread to wait for. It has a lock only once a thread does."""
+    """A message on its way, for threads to wait for."""
 
     _answers: Sequence[bytes] | None = None
-    _lock: "Lock | None" = None
+    _sleepers: tuple[Sleeper, ...] = ()
 
     def __init__(self, many: bool = False) -> None:
         self.many = many
@@ -44,10 +45,9 @@ class Pending(Awaited):
         """Give the answers; only the first time counts."""
         if self._answers is None:
             self._answers, self.envelope = answers, None
-            # Behind the answers: who has made a lock looks for them once more before it waits.
-            lock = self._lock
-            if lock is not None:
-                lock.release()
+            # Behind the answers: who is about to wait looks for them once more.
+            if self._sleepers:
+                wake(self._sleepers)
 
     def result(self, timeout: float = ANSWER_SECONDS) -> Any:
         """Wait for the reply, or the list of replies: ``{"ok": …}`` or ``{"error": …}``.
@@ -61,21 +61,23 @@ class Pending(Awaited):
         return replies(answers, self.malformed, self.many)
 
     def _wait(self, timeout: float) -> Sequence[bytes]:
-        with _BEGINNING:
-            if self._lock is None:
-                lock = Lock()
-                lock.acquire()
-                self._lock = lock
+        sleeper = Sleeper()
+        try:
+            with _SLEEPERS:
+                self._sleepers += (sleeper,)
+            if self._answers is None:
+                sleeper.sleep(timeout)
+        finally:
+            sleeper.go()
         if self._answers is None:
-            if not self._lock.acquire(timeout=timeout):
-                raise Unanswered(_UNANSWERED.format(timeout))
-            self._lock.release()  # to others who wait
-        assert self._answers is not None
+            with _SLEEPERS:
+                self._sleepers = tuple(one for one in self._sleepers if one is not sleeper)
+            raise Unanswered(_UNANSWERED.format(timeout))
         return self._answers
 
 
-_BEGINNING: Final = Lock()
-"""While a thread begins to wait: all who wait for the same message have one lock."""
+_SLEEPERS: Final = RLock()
+"""While those change who wait for a message; its holder may be interrupted by a signal, whose handler asks too."""
 
 
 class LoopPending(Awaited):
@@ -145,6 +147,7 @@ def answer_all(envelopes: Iterable[Envelope]) -> None:
             reply.set(envelope.answers)
         else:
             by_loop.setdefault(reply.loop, []).append(envelope)
+    wake_some()
     for loop, group in by_loop.items():
         try:
             loop.call_soon_threadsafe(_answer_each, group)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from tallystick.actors.runtime.clock import APART, SteadyClock
+from tallystick.actors.runtime.waking import wake_next
 from tallystick.events.catalog import ClockAccepted, Event
 from tallystick.events.log.store import Store
 
@@ -25,7 +26,7 @@ class Watch:
     time, and nothing else is looked at. ``note`` is called with how many
     milliseconds the machine's clock is ahead (negative: behind) when that becomes more than a minute, when it steps
     again while it is ahead, and with 0 when it no longer is apart.
-    ``jumped`` is called where time passed faster than this thread could see.
+    Callers who were not woken are, and ``jumped`` is called where time passed faster than this thread could see.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class Watch:
 
     def look(self) -> bool:
         """Look once; whether there is any reason to look again."""
+        wake_next()  # if one was interrupted just when it was its turn to do so
         lost = self._store.lost()
         if lost is not None:
             self._stop(lost)

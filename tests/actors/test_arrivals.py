@@ -9,9 +9,11 @@ import pytest
 
 from tallystick.actors.errors import Unanswered
 from tallystick.actors.runtime.fleet import Fleet
-from tallystick.actors.runtime.pending import Pending
+from tallystick.actors.runtime.messages import Envelope
+from tallystick.actors.runtime.pending import Pending, answer_with
 from tallystick.config.loader import from_mapping
 from tallystick.events.catalog import Event, UsageReported
+from tallystick.events.messages import ReportUsage
 from tests.support.asking import report
 from tests.support.core import START
 from tests.support.running import QUIET
@@ -54,11 +56,11 @@ def test_what_waits_together_has_one_time_which_is_none_before_it_was_handed_in(
     assert events[0].at < handed_in < events[1].at
 
 
-def test_who_asks_for_an_answer_that_is_there_needs_no_lock() -> None:
+def test_who_asks_for_an_answer_that_is_there_does_not_sleep() -> None:
     pending = Pending()
     pending.set(ANSWER)
     assert pending.result(0) == {"ok": {}}
-    assert pending._lock is None
+    assert not pending._sleepers
 
 
 def test_only_the_first_answer_counts_also_after_the_wait() -> None:
@@ -72,8 +74,9 @@ def test_only_the_first_answer_counts_also_after_the_wait() -> None:
 
 def test_all_threads_that_wait_for_one_message_get_its_answer() -> None:
     pending = Pending()
+    envelope = Envelope([ReportUsage()], [b""], "someone", pending)
     with ThreadPoolExecutor(8) as threads:
         waiting = [threads.submit(pending.result, SECONDS) for _ in range(8)]
-        pending.set(ANSWER)
+        answer_with(envelope, *ANSWER)
         assert [one.result() for one in waiting] == [{"ok": {}}] * 8
     assert pending.result(0) == {"ok": {}}
