@@ -135,7 +135,8 @@ def hear_agent(balances: Balances, event: e.AgentHeard) -> None:
 
 def says_only_use(event: e.UsageReported) -> bool:
     """Whether a report says of an open account only what it used, just now, of what: what many of them say adds up."""
-    return not (
+    # Every report of a replay passes here: as a condition it takes fewer steps than as a value.
+    if (  # noqa: SIM103
         event.hold is not None
         or event.lease is not None
         or event.life is not None
@@ -145,7 +146,9 @@ def says_only_use(event: e.UsageReported) -> bool:
         or event.unpriced
         or event.history
         or event.child_upto
-    )
+    ):
+        return False
+    return True
 
 
 def note_report(account: Account, event: "e.UsageReported | e.HoldSettled", used: Money) -> None:

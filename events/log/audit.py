@@ -29,6 +29,10 @@ from tallystick.events.state.ledger import Ledger
 PROVED_EVERY = 100_000
 """Events between two full proofs of conservation; its cost grows with the fleet."""
 
+TOGETHER_MAX = 4096
+"""So many events of rows that were proved are applied in one go, or those of about so many bytes of rows."""
+_TOGETHER_BYTES_MAX = 4 * 1024 * 1024
+
 _ANCHOR = re.compile(r"\s*([1-9][0-9]{0,18}):([0-9a-fA-F]{64})(\s.*)?")
 _UNFIT = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
 """What `evolve` may raise on an event that no decision led to."""
@@ -103,11 +107,14 @@ class Chain:
 class Replay:
     """A log applied record by record to a state, each proved to follow the one before it."""
 
-    __slots__ = ("_heads", "digest", "ledger")
+    __slots__ = ("_ahead", "_ahead_bytes", "_ahead_digest", "_heads", "digest", "ledger")
 
     def __init__(self, ledger: Ledger | None = None, digest: bytes = GENESIS) -> None:
         self.ledger = Ledger() if ledger is None else ledger
-        self.digest = digest
+        self.digest = self._ahead_digest = digest
+        self._ahead: list[Event] = []
+        """What was proved and is still to be applied, and the digest that it leads to."""
+        self._ahead_bytes = 0
         self._heads: _Heads = {}
 
     def follow(self, rows: Iterable[Row], upto: int | None = None) -> None:
@@ -118,17 +125,43 @@ class Replay:
             BrokenChain: a record is missing, is not what was written, or cannot have happened.
         """
         after, last = self.ledger.position, sys.maxsize if upto is None else upto
-        for row in rows:
-            ledger = self.ledger
-            found = whole(row, ledger.position, self.digest, ledger.now) if row.position <= last else None
-            if found is None:
-                for record in records_behind(row, ledger.position):
-                    if after < record.position <= last:
-                        self.apply(self.prove(record))
-            else:
-                self._apply_all(found.events)
-                self.digest = found.digests[-1]
-            after = 0  # where another row than the first begins before, the log is broken
+        try:
+            for row in rows:
+                if row.position > last or not self._takes(row):
+                    self._catch_up()
+                    for record in records_behind(row, self.ledger.position):
+                        if after < record.position <= last:
+                            self.apply(self.prove(record))
+                after = 0  # where another row than the first begins before, the log is broken
+        finally:
+            self._catch_up()  # where this fails too, it is what is wrong with the log first
+
+    def _takes(self, row: Row) -> bool:
+        """Prove a row as a whole, if it can be; its events are applied together with those of other rows."""
+        before, ledger = self._ahead[-1] if self._ahead else None, self.ledger
+        if before is None:
+            found = whole(row, ledger.position, self.digest, ledger.now)
+        else:
+            found = whole(row, before.position, self._ahead_digest, before.at)
+        if found is None:
+            return False
+        self._ahead += found.events
+        self._ahead_digest = found.digests[-1]
+        self._ahead_bytes += len(row.state)
+        if len(self._ahead) >= TOGETHER_MAX or self._ahead_bytes >= _TOGETHER_BYTES_MAX:
+            self._catch_up()
+        return True
+
+    def _catch_up(self) -> None:
+        """Let the state follow what was proved."""
+        if not self._ahead:
+            return
+        events, self._ahead, self._ahead_bytes = self._ahead, [], 0
+        try:
+            evolve_all(self.ledger, events)
+        except _UNFIT as error:
+            raise _unfit(self.ledger.position + 1, error) from error
+        self.digest = self._ahead_digest
 
     def prove(self, record: Record) -> Event:
         """The event of the next record.
@@ -159,12 +192,6 @@ class Replay:
             evolve(self.ledger, event)
         except _UNFIT as error:
             raise _unfit(event.position, error) from error
-
-    def _apply_all(self, events: Sequence[Event]) -> None:
-        try:
-            evolve_all(self.ledger, events)
-        except _UNFIT as error:
-            raise _unfit(self.ledger.position + 1, error) from error
 
 
 def _unfit(position: int, error: Exception) -> BrokenChain:

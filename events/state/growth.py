@@ -9,10 +9,11 @@ known to seven digits in advance. The tokens and the cost of the first three ste
 otherwise than all later ones, where they write a provider's cache or are made before there is one.
 
 Every open account has them, and so have read models, so they are plain immutable bytes: `observed` makes the
-next ones of the last in constant time, and `Growth.read` says what they mean.
+next ones of the last in constant time, `observed_all` those after several steps, and `Growth.read` says what they mean.
 """
 
 from collections.abc import Sequence
+from itertools import count
 from struct import Struct
 
 import msgspec
@@ -22,11 +23,18 @@ from tallystick.config.amounts import COST, TOKENS
 
 _KEPT = Struct("<19f")
 _pack, _unpack = _KEPT.pack, _KEPT.unpack
+_MOVING = Struct("<11f")
+"""Those that change with every step, but for what is an integer."""
+
+_VARIES = slice(16, 44)
+"""Their covariances and variances."""
 
 HEAD = 3
 """So many first steps are kept by themselves."""
 NO_STEPS = _pack(*[0.0] * 19)
 """Before the first report; all accounts share it."""
+_STEPS_MAX = 2**24
+"""Single precision counts no further."""
 
 
 class Moments(msgspec.Struct, frozen=True, gc=False):
@@ -162,6 +170,57 @@ def observed(kept: bytes, used: tuple[int, int, int]) -> bytes:
         t3,
         c3,
     )
+
+
+def observed_all(kept: bytes, tokens: Sequence[int], times: Sequence[int], nanos: Sequence[int]) -> bytes:
+    """The growth of an account after more steps, as `observed` makes it step by step; what each of them used."""
+    steps, more = _unpack(kept)[0], len(tokens)
+    first = more if steps + more > _STEPS_MAX else min(more, max(0, HEAD - int(steps)))
+    for used in zip(tokens[:first], times[:first], nanos[:first], strict=True):
+        kept = observed(kept, used)
+    return kept if first == more else _moved(kept, tokens[first:], times[first:], nanos[first:])
+
+
+def _moved(kept: bytes, tokens: Sequence[int], times: Sequence[int], nanos: Sequence[int]) -> bytes:
+    """`observed_all`, behind the first steps."""
+    n, t, m, c, it, im, ic, tt, mm, cc, tc, t1, last, leap, c1, t2, c2, t3, c3 = _unpack(kept)
+    more = len(tokens)
+    if (
+        not kept[_VARIES].strip(b"\0")
+        and not leap
+        and last == tokens[0]
+        and (tokens[0], times[0], nanos[0]) == (t, m, c)
+        and (tokens.count(tokens[0]), times.count(times[0]), nanos.count(nanos[0])) == (more, more, more)
+    ):
+        return _pack(n + more, *_unpack(kept)[1:])  # all steps have used the same
+    single = Struct(f"<{more}f")
+    floats = list(map(float, tokens))
+    lasts = single.unpack(single.pack(*floats))
+    pack, unpack = _MOVING.pack, _MOVING.unpack
+    # As in `observed`, operation by operation: each is rounded, and all of them to single precision after each step.
+    for before, now_t, now_m, now_c, now_last in zip(
+        count(n), floats, map(float, times), map(float, nanos), lasts, strict=False
+    ):
+        leapt, last, n = now_t - last, now_last, before + 1.0
+        share = 1.0 / n
+        ahead, rest = before * 0.5, before * share
+        dt, dm, dc = now_t - t, now_m - m, now_c - c
+        t, m, c, it, im, ic, tt, mm, cc, tc, leap = unpack(
+            pack(
+                t + dt * share,
+                m + dm * share,
+                c + dc * share,
+                it + (ahead * dt - it) * share,
+                im + (ahead * dm - im) * share,
+                ic + (ahead * dc - ic) * share,
+                tt + (dt * dt * rest - tt) * share,
+                mm + (dm * dm * rest - mm) * share,
+                cc + (dc * dc * rest - cc) * share,
+                tc + (dt * dc * rest - tc) * share,
+                leap + (leapt * leapt - leap) / before,
+            )
+        )
+    return _pack(n, t, m, c, it, im, ic, tt, mm, cc, tc, t1, last, leap, c1, t2, c2, t3, c3)
 
 
 def _digits(*numbers: float) -> list[float]:

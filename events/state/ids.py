@@ -5,21 +5,24 @@ at a time, in the form that a snapshot has. The index of what is packed has 8 by
 the number of its page. That says only where an id may be; what stands in the page decides.
 """
 
+from array import array
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
+from struct import Struct
+from sys import byteorder
 from typing import Final, NamedTuple
 
 import msgspec
 
 PAGE: Final = 256
 """So many ids are packed together: to look into a page takes some 10 µs."""
-_BUCKET_BITS: Final = 15
-_BUCKETS: Final = 1 << _BUCKET_BITS
+_BUCKETS: Final = 2**14
 _ENTRY: Final = 8
 """Bytes in the index for an id: four of its hash, four of its page's number."""
-_PART: Final = 0xFFFF_FFFF
+_parts: Final = Struct("2x4s2x").iter_unpack
+"""Of hashes of eight bytes each, what `_part` takes of one."""
 
 _encode = msgspec.json.Encoder().encode
 _texts = msgspec.json.Decoder(list[str]).decode
@@ -92,7 +95,7 @@ class Ids(Mapping[str, int]):
             return default
         # Nearly all that are asked for are new: their part of the hash is not even in their bucket.
         hashed = hash(id)
-        if (hashed >> _BUCKET_BITS & _PART).to_bytes(4, "big") not in self._buckets[hashed & _BUCKETS - 1]:
+        if self._buckets[hashed & _BUCKETS - 1].find(_part(hashed)) < 0:
             self._missed = id
             return default
         position = self._find(id)
@@ -120,7 +123,7 @@ class Ids(Mapping[str, int]):
     def _find(self, id: str) -> int | None:
         """The position of an id that is packed and not forgotten."""
         hashed = hash(id)
-        bucket, part = self._buckets[hashed & _BUCKETS - 1], (hashed >> _BUCKET_BITS & _PART).to_bytes(4, "big")
+        bucket, part = self._buckets[hashed & _BUCKETS - 1], _part(hashed)
         at = bucket.find(part)
         while at >= 0:
             number = int.from_bytes(bucket[at + 4 : at + _ENTRY], "big") - self._dropped
@@ -148,29 +151,43 @@ class Ids(Mapping[str, int]):
             self._pack(list(self._fresh), list(self._fresh.values()))
             self._fresh, self._missed = {}, None
 
-    def add_all(self, ids: Iterable[tuple[str, int]], most: int) -> None:
+    def add_all(self, ids: Sequence[str], positions: Sequence[int], most: int) -> None:
         """Remember ids, in their order, as `add` and then `keep` do for each."""
-        fresh, buckets, page = self._fresh, self._buckets, self._next_page()
-        is_more = False
-        for id, position in ids:
-            if buckets and len(fresh) < PAGE - 1:
-                hashed = hash(id)
-                bucket, part = buckets[hashed & _BUCKETS - 1], (hashed >> _BUCKET_BITS & _PART).to_bytes(4, "big")
-                if part not in bucket:
-                    if self._dropped:
-                        self._tidy(bucket)
-                    bucket += part + page
-                    fresh[id] = position
-                    self._count += 1
-                    is_more = True
-                    continue
-            # It may be there, and may have to be forgotten first.
-            if is_more:
-                self.keep(most)
-            self.add(id, position)
-            fresh, buckets, page, is_more = self._fresh, self._buckets, self._next_page(), True
-        if is_more:
+        place = 0
+        while place < len(ids):
+            behind = place + PAGE - len(self._fresh)
+            some, theirs = ids[place:behind], positions[place:behind]
+            if not self._add_new(some, theirs):
+                # Some may be there, and may have to be forgotten first.
+                for id, position in zip(some, theirs, strict=True):
+                    self.add(id, position)
+                    self.keep(most)
             self.keep(most)
+            place = behind
+
+    def _add_new(self, ids: Sequence[str], positions: Sequence[int]) -> bool:
+        """Remember ids that go into the page at hand, if they differ and surely none of them is remembered."""
+        new, fresh = dict(zip(ids, positions, strict=True)), self._fresh
+        if len(new) < len(ids) or not fresh.keys().isdisjoint(new):
+            return False
+        if self._pages:
+            hashes = list(map(hash, ids))
+            parts = [part for (part,) in _parts(array("q", hashes))]
+            mask, every, page = _BUCKETS - 1, self._buckets, self._next_page()
+            buckets = [every[hashed & mask] for hashed in hashes]
+            if max(map(bytearray.find, buckets, parts)) >= 0:
+                return False
+            for bucket, part in zip(buckets, parts, strict=True):
+                bucket.extend(part + page)
+            if self._dropped:
+                for bucket in buckets:
+                    self._tidy(bucket)
+        fresh |= new
+        self._count += len(ids)
+        if len(fresh) == PAGE:
+            self._pack(list(fresh), list(fresh.values()))
+            self._fresh, self._missed = {}, None
+        return True
 
     def keep(self, most: int) -> None:
         """Forget the oldest beyond so many."""
@@ -214,7 +231,7 @@ class Ids(Mapping[str, int]):
             bucket = buckets[hashed & _BUCKETS - 1]
             if self._dropped:
                 self._tidy(bucket)
-            bucket += (hashed >> _BUCKET_BITS & _PART).to_bytes(4, "big") + page
+            bucket += _part(hashed) + page
 
     def _tidy(self, bucket: bytearray) -> None:
         """What is forgotten stands first."""
@@ -224,6 +241,11 @@ class Ids(Mapping[str, int]):
 
     def _next_page(self) -> bytes:
         return (self._dropped + len(self._pages)).to_bytes(4, "big")
+
+
+def _part(hashed: int) -> bytes:
+    """What of a hash is kept in the index; other bits of it say in which bucket."""
+    return hashed.to_bytes(8, byteorder, signed=True)[2:6]
 
 
 def _page(ids: Sequence[str], positions: Sequence[int]) -> _Page:

@@ -7,7 +7,7 @@ accounts say it is. Totals are kept incrementally: no cost here grows with the f
 
 import datetime as dt
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -316,9 +316,9 @@ class Ledger(Balances):
         self.ids.add(id, position)
         self.ids.keep(self.rules.ids_max)
 
-    def remember_all(self, ids: Iterable[tuple[str, int]]) -> None:
+    def remember_all(self, ids: Sequence[str], positions: Sequence[int]) -> None:
         """Keep the ids of several commands, each with its position, as `remember` does one after the other."""
-        self.ids.add_all(ids, self.rules.ids_max)
+        self.ids.add_all(ids, positions, self.rules.ids_max)
 
     def mark(self, position: int, at: dt.datetime) -> None:
         """Note when the log came to ``position`` (at most once a minute), and forget what is older than the memory."""

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from msgspec.structs import astuple
 
 from tallystick.config.amounts import AMOUNT_MAX, COST, DIMENSIONS, TIME, TOKENS
-from tallystick.events.state.growth import HEAD, NO_STEPS, Growth, observed
+from tallystick.events.state.growth import HEAD, NO_STEPS, Growth, observed, observed_all
 from tallystick.events.state.money import Money
 
 STEPS = [(1_000, 5_000, 40_000), (1_700, 2_000, 90_000), (2_100, 9_000, 60_000), (3_300, 1_000, 250_000)]
@@ -131,3 +131,44 @@ def test_the_count_of_steps_stops_at_two_to_the_24th_and_the_rest_goes_on() -> N
     kept = observed(struct.pack("<19f", *numbers), (5, 5, 5))
     assert Growth.read(kept).steps == 2.0**24
     assert Growth.read(kept).mean == (5, 5, 5)
+
+
+def together(kept: bytes, used: list[Money]) -> bytes:
+    return observed_all(kept, *map(list, zip(*used, strict=True)))
+
+
+@given(used=steps, first=st.integers(0, 6), alike=st.none() | st.integers(0, 40))
+def test_steps_taken_together_leave_the_same_bytes(used: list[Money], first: int, alike: int | None) -> None:
+    if alike is not None:
+        used = used[: alike + 1] + used[alike : alike + 1] * 9
+    before, rest = used[:first], used[first:] or used
+    assert together(grown(before), rest) == grown([*before, *rest])
+
+
+@pytest.mark.parametrize("steps", [2**24 - 3, 2**24])
+def test_steps_beyond_what_single_precision_counts_leave_the_same_bytes(steps: int) -> None:
+    one_by_one = many = struct.pack("<19f", steps, *struct.unpack("<19f", grown(STEPS))[1:])
+    for step in STEPS * 2:
+        one_by_one = observed(one_by_one, step)
+    assert together(many, STEPS * 2) == one_by_one
+
+
+@pytest.mark.parametrize("place", [0, 4, 9])
+def test_more_than_can_be_is_no_growth_together_either(place: int) -> None:
+    used = STEPS * 3
+    used[place] = (10**39, 0, 0)
+    with pytest.raises(OverflowError):
+        grown(used)
+    with pytest.raises(OverflowError):
+        together(NO_STEPS, used)
+
+
+@pytest.mark.parametrize("d", DIMENSIONS)
+def test_a_step_that_differs_from_steps_that_were_all_alike_counts(d: int) -> None:
+    alike: list[Money] = [(7, 5, 3)] * 20
+    other = tuple(units + (place == d) for place, units in enumerate(alike[0]))
+    for place in (0, 5, 14):
+        more = [*alike[:15]]
+        more[place] = (other[0], other[1], other[2])
+        assert together(grown(alike), more) == grown([*alike, *more])
+    assert together(grown(alike), alike) == grown(alike * 2)

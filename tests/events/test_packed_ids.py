@@ -62,7 +62,7 @@ def test_whatever_is_added_and_forgotten_it_knows_what_a_plain_dict_knows(
             case 3:
                 several = [(dice.choice(names), position + n) for n in range(1, dice.randrange(2, 12))]
                 most = dice.randrange(1, 40)
-                ids.add_all(several, most)
+                ids.add_all([name for name, _ in several], [position for _, position in several], most)
                 for name, position in several:
                     plain.add(name, position)
                     plain.keep(most)

@@ -1,7 +1,7 @@
 """Events that are applied in one go leave the state that they leave one by one: money, ids, growth, all of it."""
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from itertools import pairwise
 
@@ -20,7 +20,7 @@ from tallystick.events.log import snapshot
 from tallystick.events.log.codec import decode_event
 from tallystick.events.state.ledger import Ledger
 from tests.support import decision_logs
-from tests.support.core import START, Core, dump, fleet
+from tests.support.core import START, Core, dump, fleet, submit
 from tests.support.examples import examples
 from tests.support.plain_sessions import session
 
@@ -114,6 +114,67 @@ def test_whatever_a_report_says_the_state_is_the_same(said: str) -> None:
     mixed = [odd[n] if n % 5 == 0 else event for n, event in enumerate(plain)]
     for events in (odd, mixed):
         assert same(in_one_go(events), one_by_one(events))
+
+
+MODELS = (None, "writer-1", "writer-2")
+NUMBERS = st.none() | st.integers(0, 9)
+SAYS = st.fixed_dictionaries(
+    {"agent": st.sampled_from(("ann", "ann-1", "bob", "cyd", "run", "run-1"))},
+    optional={
+        "tokens": st.integers(0, 90) | st.sampled_from((10**9, 10**39, 10**400)),
+        "time_ms": st.integers(0, 3),
+        "cost_nanos": st.integers(0, 50),
+        "model": st.sampled_from(MODELS),
+        "input_tokens": NUMBERS,
+        "output_tokens": NUMBERS,
+        "after_outage": st.booleans(),
+        "id": st.sampled_from(("", "r-1", "r-2")),
+        "unpriced": st.booleans(),
+    },
+)
+LATER = st.sampled_from((0, 0, 0, 1, 1, 40, 3_600, 50_000))
+"""Seconds: within a minute, an hour, a day, or in another one."""
+
+
+@given(
+    said=st.lists(st.tuples(SAYS, LATER), min_size=1, max_size=70),
+    by=st.sampled_from(("slot_time", "tokens", "cost")),
+    cuts=st.lists(st.integers(0, 80), max_size=3),
+)
+@settings(max_examples=examples(60), deadline=None)
+def test_reports_of_several_accounts_add_up_as_one_by_one(
+    said: list[tuple[dict[str, object], int]], by: str, cuts: list[int]
+) -> None:
+    core = Core(
+        fleet(10**9, products={"shop": {"token_budget_daily": 500}}, fairness={"by": by}, daily_limits={}),
+        c.AllocateBudget(agent="ann", budget=Budget(tokens=10**6), product="shop"),
+        c.AllocateBudget(agent="ann-1", budget=Budget(time_seconds=Decimal(10**6)), parent="ann", lease_seconds=900),
+        c.AllocateBudget(agent="bob", budget=Budget(cost_usd=Decimal(9)), agent_type="qa"),
+        submit("run", product="site"),
+        c.AllocateBudget(agent="run-1", budget=Budget(tokens=100), parent="run"),
+    )
+    events: list[e.Event] = [*core.log]
+    for says, seconds in said:
+        last = events[-1]
+        head = {
+            "position": last.position + 1,
+            "at": last.at + dt.timedelta(seconds=seconds),
+            "id": f"i-{last.position}",
+        }
+        events.append(e.UsageReported(**{**head, **says}))  # type: ignore[arg-type]
+    one, other = Ledger(), Ledger()
+    assert outcome(one, lambda: [evolve(one, event) for event in events]) == outcome(
+        other, lambda: [evolve_all(other, events[a:b]) for a, b in pairwise(sorted({0, *cuts, len(events)}))]
+    )
+
+
+def outcome(ledger: Ledger, lead: Callable[[], object]) -> object:
+    """The state that events lead to, as far as they can have happened."""
+    try:
+        lead()
+    except OverflowError:
+        return dump(ledger)
+    return dump(ledger), snapshot.dump(ledger), None if ledger.day.near is None else ledger.day.near.value
 
 
 def test_limits_count_each_report() -> None:
