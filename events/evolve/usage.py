@@ -224,7 +224,7 @@ def note_uses(ledger: Ledger, uses: Sequence[Use]) -> None:
         use(ledger, product, (tokens, time_ms, cost_nanos))
     last = uses[-1][1]
     ledger.position, ledger.now = last.position, last.at
-    ledger.remember_all([(event.id, event.position) for _, event, _ in uses])
+    ledger.remember_all([event.id for _, event, _ in uses], range(uses[0][1].position, last.position + 1))
 
 
 def _note_use(ledger: Ledger, account: Account, event: e.UsageReported, used: Money) -> None:
