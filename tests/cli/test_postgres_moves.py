@@ -143,7 +143,7 @@ def test_a_restore_that_breaks_off_leaves_nothing_and_can_be_done_again(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["restore", "tallystick.db", "--store", "sqlite:///new.db"], "a backup is a fleet's file already; copy it"),
+        (["restore", "tallystick.db", "--store", "sqlite:///new.db"], "a backup is a fleet's file already: copy it"),
         (["restore", "tallystick.db", "--store", "memory:"], "--store: found memory:, allowed is postgresql://"),
         (["archive", "--before", "5", "--store", "DATABASE"], "records in a database stay in their table"),
         (["backup", "tallystick.db", "--store", "DATABASE"], "is there already: name a new file"),

@@ -5,6 +5,7 @@ import type { Behind, Page } from "./types";
 export function Queue({ page, show }: { page: Page; show: (what: Behind) => void }) {
   const { tasks, running } = page.queue;
   const slots = page.dashboard.slots;
+  const stopping = running.filter((task) => task.stopping).length;
   const now = Date.parse(page.now);
   const behind = (task: string) => show({ title: task, asked: { task }, agent: undefined });
   return (
@@ -74,7 +75,9 @@ export function Queue({ page, show }: { page: Page; show: (what: Behind) => void
       )}
       {running.length > 0 && (
         <details class="more">
-          <summary>{running.length} running</summary>
+          <summary>
+            {running.length - stopping} running{stopping > 0 && `, ${stopping} stopping`}
+          </summary>
           <div class="scroll short" tabIndex={0} role="region" aria-label="Running tasks">
             <table>
               <thead>
