@@ -23,8 +23,8 @@ from tallystick.events.log.store_contract import StoreError
 from tallystick.events.log.store_place import file_of, is_postgres
 from tallystick.events.state.ledger import Ledger
 
-LARGE = 1_000
-"""Open accounts and holds of a state that takes longer to write down than others should wait: about 5 ms."""
+LONG_MICROS = 5_000
+"""A state that takes longer to write down keeps others waiting."""
 STORE: Final = "TALLYSTICK_STORE"
 """In the environment of the process, the URL of the log."""
 
@@ -59,7 +59,7 @@ class SnapshotMaker:
         if self._failed:
             self._failed = False
             return False
-        if self._is_in_memory or len(ledger.accounts) + len(ledger.holds) < LARGE:
+        if self._is_in_memory or _micros(ledger) < LONG_MICROS:
             return False
         if self._thread is None or not self._thread.is_alive():
             self._thread = threading.Thread(target=self._make, args=(ledger.position,), name="snapshot", daemon=True)
@@ -105,6 +105,14 @@ class SnapshotMaker:
     def _fail(self, position: int, reason: str) -> None:
         self._failed = True
         log.warning("snapshot_not_kept", position=position, reason=reason)
+
+
+def _micros(ledger: Ledger) -> int:
+    """About how many microseconds of a processor it takes to write down a state: five for each account, hold and task,
+    one for what is remembered of each that is over, and a third for each id.
+    """
+    standing = len(ledger.accounts) + len(ledger.holds) + len(ledger.tasks.known)
+    return 5 * standing + len(ledger.ended_holds) + len(ledger.lives) + len(ledger.ids) // 3
 
 
 def make(url: str, position: int, out: IO[bytes]) -> None:

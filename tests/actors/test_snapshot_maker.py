@@ -19,7 +19,10 @@ from tallystick.events.log import snapshot, store_snapshots
 from tallystick.events.log.restoring import open_ledger
 from tallystick.events.log.store import StoreError, open_store
 from tallystick.events.state.ledger import Ledger
+from tallystick.events.state.money import ZERO
+from tallystick.events.state.remembered import EndedHold
 from tallystick.fleet import Fleet
+from tests.support.core import START
 from tests.support.running import QUIET
 from tests.support.stores import SECONDS
 
@@ -28,7 +31,7 @@ AGENTS = 30
 
 @pytest.fixture
 def url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setattr(snapshot_maker, "LARGE", AGENTS)
+    monkeypatch.setattr(snapshot_maker, "LONG_MICROS", AGENTS)
     monkeypatch.setattr(manager_module, "SNAPSHOT_EVERY", 50)
     return f"sqlite:///{tmp_path}/fleet.db"
 
@@ -125,14 +128,29 @@ def large_state() -> Ledger:
     return ledger
 
 
+def remembering(ids: int = 0, ended: int = 0) -> Ledger:
+    ledger = Ledger()
+    ledger.ids.add_all([str(n) for n in range(ids)], range(1, ids + 1), ids)
+    hold = EndedHold("a", "settled", None, 1, START, ZERO, ZERO, START, None)
+    ledger.ended_holds = dict.fromkeys(map(str, range(ended)), hold)
+    return ledger
+
+
+@pytest.mark.parametrize("large", [remembering(ids=100_000), remembering(ended=10_000)], ids=["ids", "ended holds"])
+def test_what_is_remembered_makes_a_state_large_too(large: Ledger, tmp_path: Path) -> None:
+    maker = SnapshotMaker(f"sqlite:///{tmp_path}/none.db", lambda made: None)
+    assert begun(maker, large)
+    assert not begun(maker, remembering(ids=1_000, ended=1_000))
+
+
 def test_a_small_state_and_one_in_memory_are_for_the_managers_own_turn(url: str) -> None:
     assert not SnapshotMaker(url, lambda made: None).begin(Ledger())
     assert not SnapshotMaker("memory:", lambda made: None).begin(large_state())
 
 
-def begun(maker: SnapshotMaker) -> bool:
+def begun(maker: SnapshotMaker, state: Ledger | None = None) -> bool:
     """Whether a process was begun; it has ended."""
-    if not maker.begin(large_state()):
+    if not maker.begin(state or large_state()):
         return False
     assert maker._thread is not None
     maker._thread.join(SECONDS)
