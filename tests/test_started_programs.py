@@ -69,6 +69,12 @@ def test_a_command_says_and_ends_as_ever(run: Run, arguments: list[str]) -> None
     assert forked == loaded
 
 
+@pytest.mark.parametrize("module", ["tallystick.projections", "tallystick.no_such", "tests.no_such"])
+def test_a_module_says_and_ends_as_ever(run: Run, module: str) -> None:
+    forked, loaded = both(run, ["-m", module])
+    assert forked == loaded
+
+
 def test_a_program_is_a_child_has_loaded_the_package_and_can_be_ended() -> None:
     text = "import os, sys; print(os.getppid(), 'tallystick.fleet' in sys.modules, flush=True); input()"
     with subprocess.Popen([sys.executable, "-c", text], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as program:

@@ -36,6 +36,7 @@ from tallystick.config.grammar import (
 )
 from tallystick.config.names import FLEET_NAMES, NUMBER, TASK_NAMES, TEXT
 from tests.support.conditions import NUMBERS, parsed
+from tests.support.examples import examples
 
 OPERATORS = ("==", "!=", "<", "<=", ">", ">=")
 OPPOSITES = dict(zip(OPERATORS, ("!=", "==", ">=", ">", "<=", "<"), strict=True))
@@ -204,7 +205,7 @@ def meant(operand: Operand, facts: Mapping[str, Value]) -> object:
             return text
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(SENSIBLE, circumstances())
 def test_a_condition_holds_as_it_would_by_hand(tree: Node, facts: dict[str, Value]) -> None:
     condition = Condition.parse(written(tree), KNOWN, LIMITS)
@@ -250,7 +251,7 @@ def outcome(text: str) -> Condition | ConditionError:
         return error
 
 
-@settings(max_examples=1_000, deadline=None)
+@settings(max_examples=examples(1_000), deadline=None)
 @given(TEXTS)
 def test_any_text_is_a_condition_or_refused_at_a_place_in_it(text: str) -> None:
     match outcome(text):

@@ -43,6 +43,7 @@ from tallystick.config.settings import (
 )
 from tallystick.config.spelling import misspelled
 from tallystick.config.total_budget import Delegate, DelegateBudget, TotalBudget
+from tests.support.examples import examples
 
 NAMES = st.text(st.characters(codec="utf-8", categories=("L", "N", "P")), min_size=1, max_size=8).filter(
     lambda name: misspelled(name) is None
@@ -189,7 +190,7 @@ def configs(draw: st.DrawFn) -> Config:
     )
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(75), deadline=None)
 @given(configs())
 def test_a_configuration_survives_being_written_and_read(config: Config) -> None:
     written = to_mapping(config)
@@ -200,7 +201,7 @@ def test_a_configuration_survives_being_written_and_read(config: Config) -> None
     assert to_mapping(restore(stored)) == written
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(75), deadline=None)
 @given(configs())
 def test_a_configuration_survives_a_yaml_file(config: Config) -> None:
     assert parse(yaml.safe_dump(to_mapping(config), allow_unicode=True), "limits.yml") == config
@@ -222,7 +223,7 @@ FREE_MAPPINGS = FREE.map(
 )
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(75), deadline=None)
 @given(FREE.map(lambda free: Config(**free)), parts())
 def test_whatever_a_part_leaves_out_it_lifts_no_limit(in_force: Config, part: dict[str, Any]) -> None:
     try:
@@ -239,7 +240,7 @@ def test_whatever_a_part_leaves_out_it_lifts_no_limit(in_force: Config, part: di
     assert changed(in_force, {}) == in_force
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(75), deadline=None)
 @given(parts(), parts())
 def test_what_a_file_changes_over_what_it_said_is_what_it_says_now(before: Any, after: Any) -> None:
     """A file that is followed changes what it names; so the fleet ends as if it had been given both, one by one."""

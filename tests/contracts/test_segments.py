@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tallystick.config.amounts import Amounts
@@ -21,6 +21,7 @@ from tallystick.events.log.sealing import Line, Sealed
 from tallystick.events.log.store import Record, Store, open_store
 from tallystick.events.log.store_segments import PHRASES, RECORDS_MAX, SEGMENT, Row, records_in, rows_of, unpacked
 from tests.support.core import START
+from tests.support.examples import examples
 from tests.support.layouts import put_each_in_a_row
 from tests.support.store_processes import no_records, records
 
@@ -116,6 +117,7 @@ ANSWERS = [
 ]
 
 
+@settings(max_examples=examples(100))
 @given(lines())
 def test_what_the_writer_seals_is_what_its_rows_give_back(made: list[Line]) -> None:
     sealed, digest = Sealed(made, GENESIS), GENESIS

@@ -75,7 +75,7 @@ def _syncs(tmp_path: Path, program: str, times: int, *arguments: str) -> int:
         pytest.skip("strace is not there to count by")
     folder, trace = tmp_path / f"times-{times}", tmp_path / f"trace-{times}"
     folder.mkdir()
-    strace = ["strace", "-f", "-qq", "-e", "trace=fsync,fdatasync", "-o", str(trace)]
+    strace = ["strace", "-f", "--seccomp-bpf", "-qq", "-e", "trace=fsync,fdatasync", "-o", str(trace)]
     run(program, f"sqlite:///{folder}/fleet.db", str(times), *arguments, before=strace)
     return sum("sync(" in line for line in trace.read_text().splitlines())
 

@@ -2,8 +2,8 @@
 
 `Started` is in place of `subprocess.Popen` while tests run on Linux. What it starts is a child of the process of the
 tests, as any other: it can be sent signals, killed and waited for. Where more is asked for than ``python -c``,
-``python -m tallystick`` or ``tallystick`` with arguments, files, a folder and an environment, and where the environment
-has other settings of Python's own, the program is started as ever.
+``python -m`` with a module of the package or of the tests, or ``tallystick``, with arguments, files, a folder and an
+environment, and where the environment has other settings of Python's own, the program is started as ever.
 """
 
 import ctypes
@@ -93,7 +93,7 @@ def _asked(args: Any, named: dict[str, Any]) -> dict[str, Any] | None:
     program, *arguments = map(os.fspath, args)
     if program == TALLYSTICK:
         arguments = [program, *arguments]
-    elif program != sys.executable or not (arguments[:1] == ["-c"] or arguments[:2] == ["-m", "tallystick"]):
+    elif program != sys.executable or not (arguments[:1] == ["-c"] or _is_ours(arguments)):
         return None
     folder = Path(named.get("cwd") or ".").resolve()
     environment = dict(os.environ if named.get("env") is None else named["env"])
@@ -101,6 +101,11 @@ def _asked(args: Any, named: dict[str, Any]) -> dict[str, Any] | None:
         return None
     session = bool(named.get("start_new_session"))
     return {"arguments": arguments, "cwd": str(folder), "env": environment, "session": session}
+
+
+def _is_ours(arguments: list[str]) -> bool:
+    """Whether this runs a module of the package, or of the tests."""
+    return arguments[:1] == ["-m"] and arguments[1].partition(".")[0] in ("tallystick", "tests")
 
 
 def _settings_of_python(environment: Mapping[str, str]) -> dict[str, str]:
