@@ -7,7 +7,6 @@ from tallystick.actors.forbidden import Decider
 from tallystick.actors.judges import FACTS
 from tallystick.actors.runtime.messages import Envelope
 from tallystick.events import decide as core
-from tallystick.events import messages as c
 from tallystick.events.log.codec import encode_answer
 from tallystick.events.log.sealing import Line, Origin
 
@@ -41,7 +40,7 @@ class FactRow:
         places = [(envelope, slot) for envelope, _ in taken for slot in range(len(envelope.commands))]
         done = 0
         while done < len(asked):
-            if self._size > 1 and type(asked[done][0]) is c.ReportUsage:
+            if self._size > 1:
                 row = asked[done : done + self._size]
                 decided = core.decide_row(manager.ledger, row)
                 for (envelope, slot), (event, answer) in zip(places[done : done + len(decided)], decided, strict=True):
