@@ -1,4 +1,4 @@
-"""Plain reports, or settlements, that follow one another, decided in one go: where much comes, hardly anything else does.
+"""Plain reports, or settlements, that follow one another, decided in one go: where much comes, nearly all are such.
 
 What a message says by itself, what it changes, what all of them add up to and what is answered are gone through one
 after the other for all of them, so that the same few lines run over and over, which a processor does in two thirds of
