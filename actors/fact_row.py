@@ -38,9 +38,9 @@ class FactRow:
         taken, self._taken = self._taken, []
         asked = [(one, at, one.id or "", envelope.by) for envelope, at in taken for one in envelope.commands]
         places = [(envelope, slot) for envelope, _ in taken for slot in range(len(envelope.commands))]
-        done = 0
+        done, most = 0, _MOST if core.has_rows(manager.ledger) else 1
         while done < len(asked):
-            if self._size > 1:
+            if 1 < self._size <= most:
                 row = asked[done : done + self._size]
                 decided = core.decide_row(manager.ledger, row)
                 for (envelope, slot), (event, answer) in zip(places[done : done + len(decided)], decided, strict=True):

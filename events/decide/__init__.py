@@ -21,6 +21,7 @@ from tallystick.events.decide.handlers import HANDLERS
 from tallystick.events.decide.plain import PLAIN as PLAIN
 from tallystick.events.decide.plain_runs import ROWS, Made
 from tallystick.events.decide.plain_runs import Asked as Asked
+from tallystick.events.decide.plain_runs import has_rows as has_rows
 from tallystick.events.decide.retry import with_time
 from tallystick.events.decide.stretch import stretch_at
 from tallystick.events.decide.turn import Decided as Decided
@@ -68,7 +69,7 @@ def decide_row(ledger: Ledger, asked: Sequence[Asked]) -> Made:
     """
     command, now, _, _ = asked[0]
     stretch = stretch_at(ledger, now if now > ledger.now else ledger.now)
-    return [] if stretch is None else ROWS[type(command)](ledger, stretch, asked)
+    return ROWS[type(command)](ledger, stretch, asked) if stretch is not None and has_rows(ledger) else []
 
 
 def decide_generally(

@@ -107,6 +107,11 @@ def settlements(ledger: Ledger, stretch: Stretch, asked: Sequence[Asked]) -> Mad
     return _answered(events, stands)
 
 
+def has_rows(ledger: Ledger) -> bool:
+    """Whether facts of a fleet may be decided in rows: not where each may come near to a limit or a last call."""
+    return not ledger.rules.limits and ledger.rules.last_call is None
+
+
 ROWS: Mapping[type[c.Command], Callable[[Ledger, Stretch, Sequence[Asked]], Made]] = {
     c.ReportUsage: reports,
     c.Settle: settlements,
@@ -119,8 +124,6 @@ def _said(
 ) -> list[tuple[Fact, Said]]:
     """What messages of a kind say by themselves, up to the first that is of another or says more."""
     said = list[tuple[Fact, Said]]()
-    if ledger.rules.limits or ledger.rules.last_call is not None:
-        return said
     try:
         for command, _, id, _ in asked:
             if type(command) is not kind or (found := says(ledger, command, id)) is None:
