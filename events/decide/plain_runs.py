@@ -126,7 +126,7 @@ def _said(
     said = list[tuple[Fact, Said]]()
     try:
         for command, _, id, _ in asked:
-            if type(command) is not kind or (found := says(ledger, command, id)) is None:
+            if type(command) is not kind or not id or (found := says(ledger, command, id)) is None:
                 break
             said.append((command, found))
     except InvalidAmount:
