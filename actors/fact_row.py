@@ -11,7 +11,7 @@ from tallystick.events.log.codec import encode_answer
 from tallystick.events.log.sealing import Line, Origin
 
 _MOST: Final = 256
-"""So many are decided in one go at most: the more, the longer their objects have left the processor's cache."""
+"""So many are decided in one go at most: from there on, more of them are hardly quicker."""
 
 
 class FactRow:
@@ -20,7 +20,7 @@ class FactRow:
     def __init__(self) -> None:
         self._taken: list[tuple[Envelope, dt.datetime]] = []
         self._size = 1
-        """How many facts are tried in one go: twice as many as before, where all of those were plain."""
+        """How many reports are tried in one go: twice as many as before, where all of those were plain."""
 
     def takes(self, envelope: Envelope, now: dt.datetime) -> bool:
         """Take an envelope behind those that are there, if it has nothing but facts; whether it was taken."""
@@ -38,33 +38,22 @@ class FactRow:
         taken, self._taken = self._taken, []
         asked = [(one, at, one.id or "", envelope.by) for envelope, at in taken for one in envelope.commands]
         places = [(envelope, slot) for envelope, _ in taken for slot in range(len(envelope.commands))]
-        done = 0
+        done, most = 0, _MOST if core.has_rows(manager.ledger) else 1
         while done < len(asked):
-            if self._size > 1:
-                done += self._decide_some(manager, asked[done : done + self._size], places, done, lines)
-            if self._size == 1 and done < len(asked):
-                (envelope, slot), (command, at, _, by) = places[done], asked[done]
-                envelope.answers[slot] = manager.decide(command, envelope.asked[slot], by, at, trace=envelope.trace)
-                done, self._size = done + 1, 2
-
-    def _decide_some(
-        self,
-        manager: Decider,
-        asked: list[core.Asked],
-        places: list[tuple[Envelope, int]],
-        first: int,
-        lines: list[Line],
-    ) -> int:
-        """Decide facts up to the first that is not plain; how many that were. Their places begin with the ``first``."""
-        decided = core.decide_row(manager.ledger, asked)
-        for (envelope, slot), (event, answer) in zip(places[first : first + len(decided)], decided, strict=True):
-            answered = envelope.answers[slot] = encode_answer(answer)
-            lines.append((event, envelope.asked[slot], answered, origin_of(None, envelope.trace)))
-        if len(decided) < len(asked):
-            self._size = 1
-        elif len(decided) == self._size:
-            self._size = min(2 * self._size, _MOST)
-        return len(decided)
+            if 1 < self._size <= most:
+                row = asked[done : done + self._size]
+                decided = core.decide_row(manager.ledger, row)
+                for (envelope, slot), (event, answer) in zip(places[done : done + len(decided)], decided, strict=True):
+                    answered = envelope.answers[slot] = encode_answer(answer)
+                    lines.append((event, envelope.asked[slot], answered, origin_of(None, envelope.trace)))
+                done += len(decided)
+                if len(decided) == len(row):
+                    self._size = min(2 * self._size, _MOST)
+                    continue
+                self._size = 1
+            (envelope, slot), (command, at, _, by) = places[done], asked[done]
+            envelope.answers[slot] = manager.decide(command, envelope.asked[slot], by, at, trace=envelope.trace)
+            done, self._size = done + 1, max(self._size, 2)
 
 
 def lines_of(decided: core.Decided, asked: bytes, answered: bytes, origin: Origin | None) -> list[Line]:

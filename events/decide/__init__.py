@@ -19,14 +19,15 @@ from tallystick.events.decide.answers import stamp
 from tallystick.events.decide.clock import pass_time as pass_time
 from tallystick.events.decide.handlers import HANDLERS
 from tallystick.events.decide.plain import PLAIN as PLAIN
+from tallystick.events.decide.plain_runs import ROWS, Made
 from tallystick.events.decide.plain_runs import Asked as Asked
-from tallystick.events.decide.plain_runs import reports
+from tallystick.events.decide.plain_runs import has_rows as has_rows
 from tallystick.events.decide.retry import with_time
 from tallystick.events.decide.stretch import stretch_at
 from tallystick.events.decide.turn import Decided as Decided
 from tallystick.events.decide.turn import Turn, Waited
 from tallystick.events.messages import proposals as p
-from tallystick.events.messages.replies import Enforcement, Refusal
+from tallystick.events.messages.replies import Refusal
 from tallystick.events.state.ledger import Ledger
 
 MALFORMED = frozenset({"invalid_message", "invalid_amount"})
@@ -62,13 +63,13 @@ def decide_plainly(ledger: Ledger, command: c.Command, now: dt.datetime, id: str
         return None
 
 
-def decide_row(ledger: Ledger, asked: Sequence[Asked]) -> list[tuple[e.UsageReported, Enforcement]]:
-    """As `decide`, of messages that follow one another, up to the first that is no plain report: of each its one event,
-    and the answer.
+def decide_row(ledger: Ledger, asked: Sequence[Asked]) -> Made:
+    """As `decide`, of facts that follow one another, up to the first that is of another kind or no plain case: of each
+    its one event, and the answer.
     """
-    now = asked[0][1]
+    command, now, _, _ = asked[0]
     stretch = stretch_at(ledger, now if now > ledger.now else ledger.now)
-    return [] if stretch is None else reports(ledger, stretch, asked)
+    return ROWS[type(command)](ledger, stretch, asked) if stretch is not None and has_rows(ledger) else []
 
 
 def decide_generally(

@@ -30,7 +30,7 @@ from tallystick.events.decide.usage import follow_limits
 from tallystick.events.evolve import evolve, evolve_use
 from tallystick.events.messages.provider_usage import Counts
 from tallystick.events.messages.replies import EdgeAmounts, Enforcement
-from tallystick.events.state.accounts import Account
+from tallystick.events.state.accounts import Account, Hold
 from tallystick.events.state.calendar import later
 from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.limit_rules import OTHER
@@ -52,7 +52,7 @@ def report(
         InvalidAmount: a malformed amount; nothing was recorded.
     """
     said = said_by(ledger, command, id)
-    known = None if said is None else stretch.accounts.get(said.agent) or stretch.look_at(ledger, said.agent)
+    known = None if said is None else stretch.accounts.get(said.of) or stretch.look_at(ledger, said.of)
     if said is None or known is None:
         return None
     used = said.used
@@ -60,7 +60,7 @@ def report(
     if ratio is None or not stretch.takes(ledger, known, used):
         return None
     event = reported(command, said, ledger.position + 1, now, id, by)
-    event.after_outage = _was_away(ledger, known.account)
+    event.after_outage = was_away(ledger, known.account)
     # Nothing can fail after this line.
     evolve_use(ledger, known.account, event, used)
     return _used(ledger, stretch, known, event, ratio)
@@ -72,40 +72,16 @@ def settle(ledger: Ledger, stretch: Stretch, command: c.Settle, now: dt.datetime
     Raises:
         InvalidAmount: a malformed amount; nothing was recorded.
     """
-    hold = ledger.holds.get(command.hold)
+    said, hold = said_by_settlement(ledger, command, id), ledger.holds.get(command.hold)
     known = None if hold is None else stretch.accounts.get(hold.agent) or stretch.look_at(ledger, hold.agent)
-    if (
-        hold is None
-        or known is None
-        or known.is_covered
-        or not command.final
-        or hold.rejects_overage
-        or not _says_no_more(command, id)
-    ):
+    if said is None or hold is None or known is None or known.is_covered or hold.rejects_overage:
         return None
-    priced = pricing.price(ledger.rules, command)
-    used = _money(priced)
-    ratio = None if used is None else known.ratio_after(used, hold.amount)
-    if used is None or ratio is None or not stretch.takes(ledger, known, used, hold.amount):
+    used = said.used
+    ratio = known.ratio_after(used, hold.amount)
+    if ratio is None or not stretch.takes(ledger, known, used, hold.amount):
         return None
-    event = e.HoldSettled(
-        position=ledger.position + 1,
-        at=now,
-        id=id,
-        by=by,
-        hold=hold.id,
-        agent=known.account.id,
-        tokens=used[0],
-        time_ms=used[1],
-        cost_nanos=used[2],
-        model=command.model,
-        operation=command.operation,
-        reason=command.reason,
-        priced_as=priced.priced_as,
-        requests=command.requests,
-    )
-    _tell_apart(event, priced.counts)
-    event.after_outage = _was_away(ledger, known.account)
+    event = settled(command, said, hold, ledger.position + 1, now, id, by)
+    event.after_outage = was_away(ledger, known.account)
     # Nothing can fail after this line.
     evolve(ledger, event)
     return _used(ledger, stretch, known, event, ratio)
@@ -182,9 +158,9 @@ PLAIN: Mapping[type[c.Command], Callable[[Ledger, Stretch, Any, dt.datetime, str
 
 
 class Said(NamedTuple):
-    """What a report says by itself, whatever came before it."""
+    """What a report says by itself, whatever came before it: ``of`` its agent, or of a settlement its hold."""
 
-    agent: str
+    of: str
     used: Money
     counts: Counts
     priced_as: str | None
@@ -207,9 +183,22 @@ def said_by(ledger: Ledger, command: c.ReportUsage, id: str) -> Said | None:
         or not _says_no_more(command, id)
     ):
         return None
+    return _priced(ledger, command, agent)
+
+
+def said_by_settlement(ledger: Ledger, command: c.Settle, id: str) -> Said | None:
+    """What a settlement says of its hold; None where it says more than a plain one.
+
+    Raises:
+        InvalidAmount: a malformed amount.
+    """
+    return _priced(ledger, command, command.hold) if command.final and _says_no_more(command, id) else None
+
+
+def _priced(ledger: Ledger, command: c.ReportUsage | c.Settle, of: str) -> Said | None:
     priced = pricing.price(ledger.rules, command)
     used = _money(priced)
-    return None if used is None else Said(agent, used, priced.counts, priced.priced_as)
+    return None if used is None else Said(of, used, priced.counts, priced.priced_as)
 
 
 def _says_no_more(command: c.ReportUsage | c.Settle, id: str) -> bool:
@@ -302,6 +291,31 @@ def reported(command: c.ReportUsage, said: Said, position: int, at: dt.datetime,
     return event
 
 
+def settled(
+    command: c.Settle, said: Said, hold: Hold, position: int, at: dt.datetime, id: str, by: str
+) -> e.HoldSettled:
+    """The event of a settlement."""
+    _, (tokens, time_ms, cost_nanos), counts, priced_as = said
+    event = e.HoldSettled(
+        position=position,
+        at=at,
+        id=id,
+        by=by,
+        hold=hold.id,
+        agent=hold.account.id,
+        tokens=tokens,
+        time_ms=time_ms,
+        cost_nanos=cost_nanos,
+        model=command.model,
+        operation=command.operation,
+        reason=command.reason,
+        priced_as=priced_as,
+        requests=command.requests,
+    )
+    _tell_apart(event, counts)
+    return event
+
+
 def _tell_apart(event: "e.UsageReported | e.HoldSettled", counts: Counts) -> None:
     """Tokens are recorded as a message tells them apart."""
     if counts is not pricing.UNKNOWN:
@@ -309,7 +323,7 @@ def _tell_apart(event: "e.UsageReported | e.HoldSettled", counts: Counts) -> Non
             setattr(event, name, value)
 
 
-def _was_away(ledger: Ledger, account: Account) -> bool:
+def was_away(ledger: Ledger, account: Account) -> bool:
     """Whether the fleet was away since the last report of an account."""
     return account.last_report_at is not None and account.last_report_at < ledger.opened_at
 

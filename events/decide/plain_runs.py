@@ -1,49 +1,60 @@
-"""Plain reports that follow one another, decided in one go: hardly anything else comes where much comes.
+"""Plain reports, or settlements, that follow one another, decided in one go: where much comes, nearly all are such.
 
-What a report says by itself, what it changes, what all of them add up to and what is answered are gone through one
+What a message says by itself, what it changes, what all of them add up to and what is answered are gone through one
 after the other for all of them, so that the same few lines run over and over, which a processor does in two thirds of
-the time. Only what the next report depends on is done report by report: balances.
+the time. Only what the next message depends on is done message by message.
 
-A report of which limits, a last call, a product or the first one after an outage has something to say ends the row; it
-is decided by itself (`decide.plain`), which is also the oracle of this in `tests/events/test_plain_runs.py`.
+A message of which limits, a last call, a product or the first one after an outage has something to say ends the row; it
+is decided by itself (`decide.plain`). The oracle is the general path, in `tests/actors/test_facts_in_a_row.py`.
 """
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from tallystick.config.amounts import InvalidAmount, Triple
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
-from tallystick.events.decide.plain import Said, may_go_on, reported, said_by
+from tallystick.events.decide.plain import (
+    Said,
+    may_go_on,
+    reported,
+    said_by,
+    said_by_settlement,
+    settled,
+    was_away,
+)
 from tallystick.events.decide.stretch import Stretch
+from tallystick.events.evolve.holds import settle_hold
 from tallystick.events.evolve.transfers import charge_account
 from tallystick.events.evolve.usage import Use, note_uses
 from tallystick.events.messages.replies import Enforcement, shown
+from tallystick.events.state.accounts import Account
 from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.money import ZERO
 
 Asked = tuple[c.Command, dt.datetime, str, str]
-"""A command, when it came, its id, which was checked to be well spelled or is, and who asked."""
+"""A command, when it came, its id, and who asked."""
+Made = list[tuple[e.Event, Enforcement]]
+"""The events of messages, one of each, and the answers."""
+Fact = TypeVar("Fact", c.ReportUsage, c.Settle)
+_Stand = tuple[Account, float, Triple]
+"""An account, and behind a use of it its ratio, and what remains."""
 
 
-def reports(ledger: Ledger, stretch: Stretch, asked: Sequence[Asked]) -> list[tuple[e.UsageReported, Enforcement]]:
-    """The events of reports, and the answers, up to the first message that is not decided here."""
-    if ledger.rules.limits or ledger.rules.last_call is not None:
-        return []
-    said = _said(ledger, asked)
+def reports(ledger: Ledger, stretch: Stretch, asked: Sequence[Asked]) -> Made:
+    """What follows from reports, up to the first message that is not decided here."""
     uses: list[Use] = []
-    stands: list[tuple[float, Triple]] = []
+    stands: list[_Stand] = []
     position, now = ledger.position, ledger.now
-    until, opened_at = min(stretch.until, ledger.next_mark), ledger.opened_at
-    ids = set[str]()
-    for (_, at, id, by), (command, says) in zip(asked, said, strict=False):
-        known = stretch.accounts.get(says.agent) or stretch.look_at(ledger, says.agent)
+    until, ids = min(stretch.until, ledger.next_mark), set[str]()
+    for (_, at, id, by), (command, says) in zip(asked, _said(ledger, asked, c.ReportUsage, said_by), strict=False):
+        known = stretch.accounts.get(says.of) or stretch.look_at(ledger, says.of)
         if known is None or not known.is_simple or at >= until or id in ids or ledger.ids.get(id) is not None:
             break
         account, used = known.account, says.used
-        heard_at = account.last_report_at
         ratio = known.ratio_after(used, ZERO)
-        if ratio is None or (heard_at is not None and heard_at < opened_at) or not stretch.counts(used):
+        if ratio is None or was_away(ledger, account) or not stretch.counts(used):
             break
         # Nothing can fail after this line.
         position += 1
@@ -51,24 +62,78 @@ def reports(ledger: Ledger, stretch: Stretch, asked: Sequence[Asked]) -> list[tu
         ids.add(id)
         charge_account(account, *used)
         uses.append((account, reported(command, says, position, now, id, by), used))
-        stands.append((ratio, account.remaining_all()))
+        stands.append((account, ratio, account.remaining_all()))
     if uses:
         note_uses(ledger, uses)
         stretch.position, ledger.looked_at = position, now
-    return [
-        (event, may_go_on(account, ratio, shown(left)))
-        for (account, event, _), (ratio, left) in zip(uses, stands, strict=True)
-    ]
+    return _answered([event for _, event, _ in uses], stands)
 
 
-def _said(ledger: Ledger, asked: Sequence[Asked]) -> list[tuple[c.ReportUsage, Said]]:
-    """What reports say by themselves, up to the first message that is no report or says more."""
-    said = list[tuple[c.ReportUsage, Said]]()
+def settlements(ledger: Ledger, stretch: Stretch, asked: Sequence[Asked]) -> Made:
+    """What follows from settlements, up to the first message that is not decided here."""
+    events: list[e.HoldSettled] = []
+    stands: list[_Stand] = []
+    until, ids = min(stretch.until, ledger.next_mark), set[str]()
+    for (_, at, id, by), (command, says) in zip(
+        asked, _said(ledger, asked, c.Settle, said_by_settlement), strict=False
+    ):
+        hold = ledger.holds.get(says.of)
+        known = None if hold is None else stretch.accounts.get(hold.agent) or stretch.look_at(ledger, hold.agent)
+        if (
+            hold is None
+            or known is None
+            or not known.is_simple
+            or known.is_covered
+            or hold.rejects_overage
+            or at >= until
+            or id in ids
+            or ledger.ids.get(id) is not None
+        ):
+            break
+        account, used = known.account, says.used
+        ratio = known.ratio_after(used, hold.amount)
+        if ratio is None or was_away(ledger, account) or not stretch.counts(used):
+            break
+        event = settled(command, says, hold, ledger.position + 1, at if at > ledger.now else ledger.now, id, by)
+        # Nothing can fail after this line.
+        ids.add(id)
+        settle_hold(ledger, event)
+        ledger.position, ledger.now = event.position, event.at
+        events.append(event)
+        stands.append((account, ratio, account.remaining_all()))
+    if events:
+        ledger.remember_all([(event.id, event.position) for event in events])
+        stretch.position, ledger.looked_at = ledger.position, ledger.now
+    return _answered(events, stands)
+
+
+def has_rows(ledger: Ledger) -> bool:
+    """Whether facts of a fleet may be decided in rows: not where each may come near to a limit or a last call."""
+    return not ledger.rules.limits and ledger.rules.last_call is None
+
+
+ROWS: Mapping[type[c.Command], Callable[[Ledger, Stretch, Sequence[Asked]], Made]] = {
+    c.ReportUsage: reports,
+    c.Settle: settlements,
+}
+"""What decides several messages of a kind in one go."""
+
+
+def _said(
+    ledger: Ledger, asked: Sequence[Asked], kind: type[Fact], says: Callable[[Ledger, Any, str], Said | None]
+) -> list[tuple[Fact, Said]]:
+    """What messages of a kind say by themselves, up to the first that is of another or says more."""
+    said = list[tuple[Fact, Said]]()
     try:
         for command, _, id, _ in asked:
-            if type(command) is not c.ReportUsage or (says := said_by(ledger, command, id)) is None:
+            if type(command) is not kind or not id or (found := says(ledger, command, id)) is None:
                 break
-            said.append((command, says))
+            said.append((command, found))
     except InvalidAmount:
         pass  # it is refused by itself
     return said
+
+
+def _answered(events: Sequence[e.Event], stands: Sequence[_Stand]) -> Made:
+    answers = [may_go_on(account, ratio, shown(left)) for account, ratio, left in stands]
+    return list(zip(events, answers, strict=True))

@@ -25,7 +25,7 @@ ACCOUNTS_MAX = 1_000
 class PlainAccount:
     """An account right below the root to which nothing but its level and limits speak, and what of it stays as it is.
 
-    By dimension, ``payers`` are those that pay, None where nobody is limited, and ``bases`` what its consumption is
+    By dimension, ``payers`` are those that pay, None where none is limited, and ``bases`` what its consumption is
     measured against, 0 where it is not limited. From ``ratio_near`` on, its level is decided anew. ``product`` is the
     counter of its product's day, and the first line of that. ``is_covered``: what a hold of it gives back may be
     another's. ``has_own``: what remains is its own free balance. ``is_simple``: it has that, and no limits.

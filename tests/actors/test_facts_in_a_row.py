@@ -16,7 +16,7 @@ from tallystick.actors.runtime.messages import Envelope
 from tallystick.config.amounts import Budget, Usage
 from tallystick.events import decide as core
 from tallystick.events import messages as c
-from tallystick.events.decide import plain_runs
+from tallystick.events.decide.plain_runs import ROWS
 from tallystick.events.log.codec import GENESIS, encode_command
 from tallystick.events.log.store_memory import MemoryStore
 from tallystick.events.messages import proposals as p
@@ -70,7 +70,7 @@ class Twins:
         self.rows, self.single = Fleet(), Fleet()
         self.now = START
         self.in_rows = 0
-        """How many reports were decided in rows."""
+        """How many facts were decided in rows."""
         self._taken: list[tuple[Envelope, Envelope]] = []
 
     def take(self, *commands: c.Command, seconds: float = 0.0, trace: str | None = None) -> None:
@@ -78,7 +78,7 @@ class Twins:
         one = self.rows.take([copy.copy(command) for command in commands], self.now, trace)
         with pytest.MonkeyPatch.context() as patched:
             patched.setattr(core, "PLAIN", {})
-            patched.setattr(core, "reports", lambda *row: [])
+            patched.setattr(core, "ROWS", dict.fromkeys(ROWS, lambda *row: []))
             other = self.single.take([copy.copy(command) for command in commands], self.now, trace)
             self.single.commit(self.now)
         self._taken.append((one, other))
@@ -86,7 +86,7 @@ class Twins:
     def commit(self) -> None:
         """Both have recorded and answered the same, to the byte, and are as they would be after a replay."""
         with pytest.MonkeyPatch.context() as patched:
-            patched.setattr(core, "reports", self._counted)
+            patched.setattr(core, "ROWS", {kind: self._counted(decide) for kind, decide in ROWS.items()})
             self.rows.commit(self.now)
         self.single.commit(self.now)
         assert self.rows.records() == self.single.records()
@@ -95,10 +95,13 @@ class Twins:
         assert dump(self.rows.manager.ledger) == dump(self.single.manager.ledger)
         check_conserved(self.rows.manager.ledger)
 
-    def _counted(self, *row: Any) -> Any:
-        decided = plain_runs.reports(*row)
-        self.in_rows += len(decided)
-        return decided
+    def _counted(self, decide: Any) -> Any:
+        def counted(*row: Any) -> Any:
+            decided = decide(*row)
+            self.in_rows += len(decided)
+            return decided
+
+        return counted
 
 
 def messages(seed: int) -> Iterator[tuple[list[c.Command], float]]:
@@ -114,8 +117,9 @@ def messages(seed: int) -> Iterator[tuple[list[c.Command], float]]:
     held: list[str] = []
     for number in range(60):
         made: list[c.Command] = []
+        usual = dice.choice((report, report, report, reserve, settle))
         for place in range(dice.choice((1, 1, 1, 4, 9))):
-            make = otherwise if dice.seldom(2) else reserve if dice.seldom(1) else settle if dice.seldom(1) else report
+            make = otherwise if dice.seldom(2) else usual if dice.randint(0, 9) else dice.choice((report, reserve))
             command = make(dice, held)
             command.id = f"m-{number}-{place}" if dice.randint(0, 40) else f"m-{number - 1}-0"
             if make is reserve:
@@ -161,6 +165,16 @@ def test_reports_that_follow_one_another_are_decided_in_a_row(twins: Twins) -> N
     reports(twins, 20, 20, model="writer-1", input_tokens=4, output_tokens=1)
     twins.commit()
     assert twins.in_rows == 39, "the first one is tried by itself"
+
+
+def test_settlements_that_follow_one_another_are_decided_in_a_row(twins: Twins) -> None:
+    for number in range(40):
+        twins.take(c.Reserve(agent="ann", estimate=Budget(tokens=7), id=f"h-{number}"))
+    for number in range(40):
+        twins.take(c.Settle(hold=f"h-{number}", usage=USED, id=f"s-{number}"), seconds=0.1)
+    twins.take(c.Settle(hold="h-3", usage=USED, id="again"))
+    twins.commit()
+    assert twins.in_rows == 39
 
 
 def test_an_array_of_reports_is_a_row(twins: Twins) -> None:
