@@ -128,11 +128,15 @@ class ManagerActor(pykka.ThreadingActor):
             self._deliver(post)
 
     def _take_all(self) -> None:
-        """Take what waits in the queue, at most a group at a time, and commit it; until nothing waits."""
+        """Take what waits in the queue, at most a group at a time, and commit it; until all that was there is done.
+
+        What comes meanwhile wakes the manager again: behind what else waits for it, which else had no turn under load.
+        """
         manager, queue, now = self._manager, self._queue, self._now
         waiting = queue.waiting
         queue.woken = False
-        while waiting or manager.has_work:
+        there = len(waiting)
+        while (there > 0 and waiting) or manager.has_work:
             # All that are there now have come before this moment: it is the time of each of them.
             left, here, at = GROUP_MAX, len(waiting), now()
             while here and left:
@@ -144,6 +148,7 @@ class ManagerActor(pykka.ThreadingActor):
                     manager.take(waiting.popleft(), at)
                 if here := len(waiting):
                     at = now()
+            there -= GROUP_MAX - left
             for post in together(manager.commit(at)):
                 self._deliver(post)
             self._attend()

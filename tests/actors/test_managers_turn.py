@@ -9,10 +9,12 @@ import pytest
 from tallystick.actors.allocator import Allocator
 from tallystick.actors.manager import Manager
 from tallystick.actors.runtime.clock import ManualClock
-from tallystick.actors.runtime.fleet import Fleet
 from tallystick.actors.tracker import Tracker
 from tallystick.config.loader import from_mapping
 from tallystick.events.catalog import Event, TaskCompleted, TaskStarted
+from tallystick.events.log.store import Record
+from tallystick.events.log.store_memory import MemoryStore
+from tallystick.fleet import Fleet
 from tests.support.core import START
 from tests.support.driving import simulated
 from tests.support.running import QUIET, OpenFleet
@@ -143,3 +145,29 @@ def test_a_simulated_fleet_raises_the_allocators_error(monkeypatch: pytest.Monke
     monkeypatch.setattr(Allocator, "answer", fail)
     with pytest.raises(ZeroDivisionError):
         simulated([(START, submission("a"))])
+
+
+class NeverIdle(MemoryStore):
+    """While a batch is written, a report comes for the next one; with the first of them, a snapshot is asked for."""
+
+    fleet: Fleet | None = None
+    left = 500
+
+    def append(self, records: Sequence[Record], sources: Sequence[tuple[str, int]] = ()) -> None:
+        super().append(records, sources)
+        if self.fleet is not None and self.left and not self.snapshots():
+            if self.left == NeverIdle.left:
+                self.fleet.keep_snapshot()
+            self.left -= 1
+            self.fleet.send({"type": "ReportUsage", "agent": "a", "usage": {"tokens": 1}})
+
+
+def test_what_else_waits_for_the_manager_has_its_turn_however_many_messages_come(clock: ManualClock) -> None:
+    store = NeverIdle()
+    with Fleet.open(store, from_mapping(QUIET), clock=clock) as fleet:
+        store.fleet = fleet
+        fleet.ask({"type": "ReportUsage", "agent": "a", "usage": {"tokens": 1}})
+        fleet.quiesce()
+        store.fleet = None
+    assert store.snapshots()
+    assert store.left > NeverIdle.left - 10
