@@ -31,7 +31,8 @@ class Sleeper:
     def go(self) -> None:
         """It waits no more, for whatever reason: wake the next one, whose turn it may have been given."""
         self._is_gone = True
-        wake_next()
+        if _DUE:
+            wake_next()
 
     def wake(self) -> bool:
         """Wake it; whether it was there, and will wake the next one.

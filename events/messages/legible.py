@@ -84,12 +84,12 @@ def _scalar(text: bytes) -> bytes:
 
 # --- digits -----------------------------------------------------------------------------------------------------------
 
-_NUMBERS: Final = (
+_NUMBERS: Final = frozenset({
     "cost_usd", "time_seconds", "ttl_seconds", "rate", "estimated_minutes", "wait_seconds", "max_cost_usd",
     "retry_after_seconds",
-)  # fmt: skip
+})  # fmt: skip
 """Fields whose number may be written as text."""
-_HOLDERS: Final = ("budget", "total", "request", "usage", "estimate", "amount", "weights", "overdraft_max")
+_HOLDERS: Final = frozenset({"budget", "total", "request", "usage", "estimate", "amount", "weights", "overdraft_max"})
 _GOOD: Final = rb'[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?"'
 _SUSPECT: Final = re.compile(rb'":\s*"(?=[-+.0-9\s\\\x80-\xff])(?!%b)([^"]*)' % _GOOD)
 """A text that begins as a number does and is no number in ASCII digits."""
@@ -115,7 +115,7 @@ def other_digits_in(message: Mapping[str, Any], *, every: bool = False) -> str |
         if isinstance(value, str):
             if (every or name in _NUMBERS) and not NUMBER.fullmatch(value) and _is_number(value):
                 return _wrong(name, value)
-        elif isinstance(value, Mapping) and name in _HOLDERS:
+        elif name in _HOLDERS and isinstance(value, Mapping):
             wrong = other_digits_in(value, every=name == "weights")
             if wrong is not None:
                 return f"{name}.{wrong}"
