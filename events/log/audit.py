@@ -29,7 +29,7 @@ from tallystick.events.state.ledger import Ledger
 PROVED_EVERY = 100_000
 """Events between two full proofs of conservation; its cost grows with the fleet."""
 
-TOGETHER_MAX = 4096
+_TOGETHER_MAX = 4_096
 """So many events of rows that were proved are applied in one go, or those of about so many bytes of rows."""
 _TOGETHER_BYTES_MAX = 4 * 1024 * 1024
 
@@ -138,17 +138,16 @@ class Replay:
 
     def _takes(self, row: Row) -> bool:
         """Prove a row as a whole, if it can be; its events are applied together with those of other rows."""
-        before, ledger = self._ahead[-1] if self._ahead else None, self.ledger
-        if before is None:
-            found = whole(row, ledger.position, self.digest, ledger.now)
-        else:
-            found = whole(row, before.position, self._ahead_digest, before.at)
+        position, digest, now = self.ledger.position, self.digest, self.ledger.now
+        if self._ahead:
+            position, digest, now = self._ahead[-1].position, self._ahead_digest, self._ahead[-1].at
+        found = whole(row, position, digest, now)
         if found is None:
             return False
         self._ahead += found.events
         self._ahead_digest = found.digests[-1]
         self._ahead_bytes += len(row.state)
-        if len(self._ahead) >= TOGETHER_MAX or self._ahead_bytes >= _TOGETHER_BYTES_MAX:
+        if len(self._ahead) >= _TOGETHER_MAX or self._ahead_bytes >= _TOGETHER_BYTES_MAX:
             self._catch_up()
         return True
 

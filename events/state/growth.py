@@ -185,14 +185,9 @@ def _moved(kept: bytes, tokens: Sequence[int], times: Sequence[int], nanos: Sequ
     """`observed_all`, behind the first steps."""
     n, t, m, c, it, im, ic, tt, mm, cc, tc, t1, last, leap, c1, t2, c2, t3, c3 = _unpack(kept)
     more = len(tokens)
-    if (
-        not kept[_VARIES].strip(b"\0")
-        and not leap
-        and last == tokens[0]
-        and (tokens[0], times[0], nanos[0]) == (t, m, c)
-        and (tokens.count(tokens[0]), times.count(times[0]), nanos.count(nanos[0])) == (more, more, more)
-    ):
-        return _pack(n + more, *_unpack(kept)[1:])  # all steps have used the same
+    alike = tokens.count(tokens[0]) == times.count(times[0]) == nanos.count(nanos[0]) == more
+    if alike and not kept[_VARIES].strip(b"\0") and (tokens[0], times[0], nanos[0]) == (t, m, c):
+        return _pack(n + more, *_unpack(kept)[1:])  # each step so far has used the same
     single = Struct(f"<{more}f")
     floats = list(map(float, tokens))
     lasts = single.unpack(single.pack(*floats))

@@ -127,6 +127,24 @@ def test_what_is_wrong_in_a_sound_chain_is_named_as_record_by_record(events: lis
     assert not isinstance(in_rows(rows), str) or len(events) == 3
 
 
+def test_of_what_is_wrong_with_several_rows_the_first_is_named() -> None:
+    impossible = e.HoldSettled(hold="h", agent="a")
+    first = Sealed([(e.FleetResumed(position=n), None, None, None) for n in (1, 2, 3)], GENESIS)
+    second = Sealed([(one, None, None, None) for one in positioned(4, impossible)], first.digest)
+    third = Sealed([(one, None, None, None) for one in positioned(7, e.FleetResumed())], GENESIS)
+    rows = [*first.rows(), *second.rows(), *third.rows()]
+    assert "position 5: the event cannot have happened" in str(in_rows(rows))
+    assert in_rows(rows) == one_by_one(rows)
+
+    def interrupted() -> Iterable[Row]:
+        yield from rows[:2]
+        raise RuntimeError
+
+    replay = Replay()
+    with pytest.raises(BrokenChain, match="position 5"):
+        replay.follow(interrupted())
+
+
 def test_a_row_whose_time_is_before_that_of_the_row_before_it_is_named() -> None:
     later = Sealed([(e.FleetResumed(position=n, at=START), None, None, None) for n in (1, 2, 3)], GENESIS)
     earlier = Sealed([(e.FleetResumed(position=n), None, None, None) for n in (4, 5, 6)], later.digest)
@@ -171,6 +189,14 @@ def test_what_is_written_in_another_way_is_looked_at_record_by_record(change: tu
     row = Row(3, "segment.v1", packed(pieces_of(records)))
     assert whole(row, 0, GENESIS, e.event.EPOCH) is None
     assert in_rows([row]) == one_by_one([row])
+
+
+def positioned(first: int, among: e.Event) -> list[e.Event]:
+    """Three events from a position on, of which the second is this one."""
+    events = [e.FleetResumed(), among, e.FleetResumed()]
+    for position, event in enumerate(events, start=first):
+        event.position = position
+    return events
 
 
 def sealed_text(text: bytes, before: bytes) -> tuple[bytes, bytes]:

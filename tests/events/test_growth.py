@@ -172,3 +172,8 @@ def test_a_step_that_differs_from_steps_that_were_all_alike_counts(d: int) -> No
         more[place] = (other[0], other[1], other[2])
         assert together(grown(alike), more) == grown([*alike, *more])
     assert together(grown(alike), alike) == grown(alike * 2)
+
+
+def test_steps_that_use_the_mean_of_others_count() -> None:
+    others: list[Money] = [(2, 2, 2), (4, 4, 4), (3, 3, 3)]
+    assert together(grown(others), [others[-1]] * 5) == grown([*others, *[others[-1]] * 5])

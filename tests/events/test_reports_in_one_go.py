@@ -121,29 +121,29 @@ NUMBERS = st.none() | st.integers(0, 9)
 SAYS = st.fixed_dictionaries(
     {"agent": st.sampled_from(("ann", "ann-1", "bob", "cyd", "run", "run-1"))},
     optional={
-        "tokens": st.integers(0, 90) | st.sampled_from((10**9, 10**39, 10**400)),
+        "tokens": st.integers(0, 90),
         "time_ms": st.integers(0, 3),
         "cost_nanos": st.integers(0, 50),
         "model": st.sampled_from(MODELS),
         "input_tokens": NUMBERS,
         "output_tokens": NUMBERS,
         "after_outage": st.booleans(),
-        "id": st.sampled_from(("", "r-1", "r-2")),
-        "unpriced": st.booleans(),
     },
 )
-LATER = st.sampled_from((0, 0, 0, 1, 1, 40, 3_600, 50_000))
+ODD = st.sampled_from(({"id": ""}, {"id": "i-1"}, {"unpriced": True}, {"tokens": 10**39}, {"agent": "nobody"}))
+LATER = st.sampled_from((*[0] * 20, *[1] * 9, 40, 3_600, 50_000))
 """Seconds: within a minute, an hour, a day, or in another one."""
 
 
 @given(
-    said=st.lists(st.tuples(SAYS, LATER), min_size=1, max_size=70),
+    said=st.lists(st.tuples(SAYS, LATER), min_size=30, max_size=70),
+    odd=st.dictionaries(st.integers(0, 69), ODD, max_size=2),
     by=st.sampled_from(("slot_time", "tokens", "cost")),
     cuts=st.lists(st.integers(0, 80), max_size=3),
 )
 @settings(max_examples=examples(60), deadline=None)
 def test_reports_of_several_accounts_add_up_as_one_by_one(
-    said: list[tuple[dict[str, object], int]], by: str, cuts: list[int]
+    said: list[tuple[dict[str, object], int]], odd: dict[int, dict[str, object]], by: str, cuts: list[int]
 ) -> None:
     core = Core(
         fleet(10**9, products={"shop": {"token_budget_daily": 500}}, fairness={"by": by}, daily_limits={}),
@@ -154,14 +154,14 @@ def test_reports_of_several_accounts_add_up_as_one_by_one(
         c.AllocateBudget(agent="run-1", budget=Budget(tokens=100), parent="run"),
     )
     events: list[e.Event] = [*core.log]
-    for says, seconds in said:
+    for place, (says, seconds) in enumerate(said):
         last = events[-1]
         head = {
             "position": last.position + 1,
             "at": last.at + dt.timedelta(seconds=seconds),
             "id": f"i-{last.position}",
         }
-        events.append(e.UsageReported(**{**head, **says}))  # type: ignore[arg-type]
+        events.append(e.UsageReported(**{**head, **says, **odd.get(place, {})}))  # type: ignore[arg-type]
     one, other = Ledger(), Ledger()
     assert outcome(one, lambda: [evolve(one, event) for event in events]) == outcome(
         other, lambda: [evolve_all(other, events[a:b]) for a, b in pairwise(sorted({0, *cuts, len(events)}))]
@@ -175,6 +175,14 @@ def outcome(ledger: Ledger, lead: Callable[[], object]) -> object:
     except OverflowError:
         return dump(ledger)
     return dump(ledger), snapshot.dump(ledger), None if ledger.day.near is None else ledger.day.near.value
+
+
+def test_a_report_after_an_outage_leaves_the_pace_as_the_one_before_it_has() -> None:
+    events = plain_reports(9)
+    events[-3] = msgspec.structs.replace(events[-3], time_ms=0, after_outage=True)
+    ledger = in_one_go(events)
+    assert ledger.accounts[events[-3].agent].pace_ms == events[-6].time_ms == 2  # type: ignore[attr-defined]
+    assert same(ledger, one_by_one(events))
 
 
 def test_limits_count_each_report() -> None:
