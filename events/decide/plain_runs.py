@@ -102,7 +102,7 @@ def settlements(ledger: Ledger, stretch: Stretch, asked: Sequence[Asked]) -> Mad
         events.append(event)
         stands.append((account, ratio, account.remaining_all()))
     if events:
-        ledger.remember_all([(event.id, event.position) for event in events])
+        ledger.remember_all([event.id for event in events], range(events[0].position, ledger.position + 1))
         stretch.position, ledger.looked_at = ledger.position, ledger.now
     return _answered(events, stands)
 
