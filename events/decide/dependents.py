@@ -1,15 +1,11 @@
 """What the end of a task means for those that wait for it: they may be queued, or will never run."""
 
-from typing import Literal
-
 import msgspec
 
 from tallystick.events import catalog as e
 from tallystick.events.decide.admission import obstacle
 from tallystick.events.decide.turn import Turn
 from tallystick.events.state.tasks import Task
-
-WhyGivenUp = Literal["dependency_failed", "budget_released"]
 
 
 def free_dependents(turn: Turn, dependents: list[Task]) -> None:

@@ -36,11 +36,16 @@ def get_limits(turn: Turn, command: c.GetLimits) -> LimitStatuses | Refusal:
     """
     ledger, now = turn.ledger, micros(turn.now)
     if command.agent is not None and (command.limit is not None or command.value is not None):
-        return Refusal("invalid_message", "GetLimits: allowed is an agent, or a limit with or without a value")
+        return Refusal(
+            "invalid_message", "GetLimits: found an agent beside a limit or a value, allowed is one of agent and limit"
+        )
     if command.limit is None and (command.value is not None or command.after is not None):
-        return Refusal("invalid_message", "GetLimits: a value, or after, is allowed beside a limit only")
+        return Refusal(
+            "invalid_message",
+            "GetLimits: found a value, or after, without a limit, allowed is both: they are of one limit",
+        )
     if command.value is not None and command.after is not None:
-        return Refusal("invalid_message", "GetLimits: allowed is a value, or after")
+        return Refusal("invalid_message", "GetLimits: found value and after, allowed is one of them")
     if command.agent is not None:
         account = ledger.accounts.get(command.agent)
         if account is None:

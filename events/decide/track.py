@@ -34,7 +34,7 @@ def report_usage(turn: Turn, command: c.ReportUsage, known: p.ApplySource | None
     if says_usage(command):
         answer = _report(turn, command, known)
     elif (command.task is None) == (command.agent is None):
-        answer = _none_or_both()
+        answer = _none_or_both(command)
     if isinstance(answer, Refusal):
         return answer
     named = legible(turn.ledger, command)
@@ -60,7 +60,7 @@ def _report(turn: Turn, command: c.ReportUsage, known: p.ApplySource | None) -> 
     if command.task is None and command.agent is not None and command.lease is None:
         return book(turn, command, command.agent, repaired=repaired, known=known)
     if command.task is None or command.agent is not None:
-        return _none_or_both()
+        return _none_or_both(command)
     task = ledger.tasks.get(command.task)
     if task is None:
         return book(turn, command, command.task, repaired=repaired, known=known)
@@ -97,9 +97,10 @@ def _report_of_child(turn: Turn, command: c.ReportUsage) -> Enforcement | Refusa
     return answer
 
 
-def _none_or_both() -> Refusal:
-    text = "ReportUsage: allowed is one of agent and task, and a lease beside a task only"
-    return Refusal("invalid_message", text)
+def _none_or_both(command: c.ReportUsage) -> Refusal:
+    given = [name for name in ("agent", "task", "lease") if getattr(command, name) is not None]
+    text = f"found {' and '.join(given) or 'neither agent nor task'}, allowed is one of agent and task, and a lease"
+    return Refusal("invalid_message", f"ReportUsage: {text} beside a task only")
 
 
 def heartbeat(turn: Turn, command: c.Heartbeat) -> Held | Enforcement | TaskAlive | Refusal:

@@ -8,7 +8,7 @@ import datetime as dt
 import heapq
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -18,7 +18,6 @@ from tallystick.events.state.calendar import NEVER, later
 from tallystick.events.state.money import ZERO, Money, plus
 
 State = Literal["waiting_on_dependencies", "queued", "running", "completed", "failed", "cancelled", "rejected"]
-STATES: tuple[State, ...] = get_args(State)
 OPEN: frozenset[State] = frozenset({"waiting_on_dependencies", "queued", "running"})
 NORMAL = PRIORITIES.index("normal")
 RUNS_KEPT = 8
