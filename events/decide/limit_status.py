@@ -36,13 +36,11 @@ def get_limits(turn: Turn, command: c.GetLimits) -> LimitStatuses | Refusal:
     """
     ledger, now = turn.ledger, micros(turn.now)
     if command.agent is not None and (command.limit is not None or command.value is not None):
-        return Refusal(
-            "invalid_message", "GetLimits: found an agent beside a limit or a value, allowed is one of agent and limit"
-        )
+        return Refusal("invalid_message", "GetLimits: found an agent beside a limit or a value, allowed is one of them")
     if command.limit is None and (command.value is not None or command.after is not None):
         return Refusal(
             "invalid_message",
-            "GetLimits: found a value, or after, without a limit, allowed is both: they are of one limit",
+            "GetLimits: found value or after without limit, allowed is both",
         )
     if command.value is not None and command.after is not None:
         return Refusal("invalid_message", "GetLimits: found value and after, allowed is one of them")
