@@ -240,15 +240,22 @@ def test_a_hold_that_is_asked_for_twice_in_a_row_is_set_aside_once(twins: Twins)
     twins.commit()
 
 
-def test_holds_that_expire_in_a_row_end_it(twins: Twins) -> None:
-    ttl = twins.rows.manager.ledger.rules.holds_ttl_ms / 1_000
-    holds(twins, 0, 4)
+@pytest.mark.parametrize("ttl", [20, 300])
+def test_holds_of_a_row_expire_before_what_comes_behind_them(twins: Twins, ttl: int) -> None:
+    configured = fleet(tokens=10**9, holds={"ttl_seconds": ttl})
+    configured.id = "shorter"
+    twins.take(configured)
+    reports(twins, 0, 7)
+    holds(twins, 0, 2)
+    holds(twins, 2, 1, agent="bob")
     twins.now += dt.timedelta(seconds=ttl)
-    holds(twins, 4, 4)
-    reports(twins, 0, 4)
+    holds(twins, 3, 4)
+    twins.now += dt.timedelta(seconds=ttl)
+    reports(twins, 7, 7)
     twins.commit()
     names = [msgspec.json.decode(record)["type"] for record in twins.rows.records()]
-    assert names.count("hold-ended.v1") == 4
+    assert names.count("hold-ended.v1") == 7
+    assert twins.in_rows > 10
 
 
 def test_an_array_of_reports_is_a_row(twins: Twins) -> None:
