@@ -28,7 +28,7 @@ from tallystick.events.decide.plain import (
     was_away,
 )
 from tallystick.events.decide.stretch import Stretch
-from tallystick.events.evolve.holds import place_hold, settle_hold
+from tallystick.events.evolve.holds import note_settlements, place_hold, take_back
 from tallystick.events.evolve.transfers import charge_account
 from tallystick.events.evolve.usage import Use, note_uses
 from tallystick.events.messages.replies import Enforcement, Held, shown
@@ -77,7 +77,8 @@ def reports(ledger: Ledger, stretch: Stretch, asked: Sequence[Asked]) -> Made:
 
 def settlements(ledger: Ledger, stretch: Stretch, asked: Sequence[Asked]) -> Made:
     """What follows from settlements, up to the first message that is not decided here."""
-    events: list[e.HoldSettled] = []
+    ended: list[Hold] = []
+    uses: list[Use] = []
     stands: list[_Stand] = []
     until, ids = min(stretch.until, ledger.next_mark), set[str]()
     for (_, at, id, by), (command, says) in zip(
@@ -91,6 +92,7 @@ def settlements(ledger: Ledger, stretch: Stretch, asked: Sequence[Asked]) -> Mad
             or not known.is_simple
             or known.is_covered
             or hold.rejects_overage
+            or hold.limited is not None
             or at >= until
             or id in ids
             or ledger.ids.get(id) is not None
@@ -103,18 +105,19 @@ def settlements(ledger: Ledger, stretch: Stretch, asked: Sequence[Asked]) -> Mad
         event = settled(command, says, hold, ledger.position + 1, at if at > ledger.now else ledger.now, id, by)
         # Nothing can fail after this line.
         ids.add(id)
-        settle_hold(ledger, event)
+        take_back(ledger, hold, used)
         ledger.position, ledger.now = event.position, event.at
-        events.append(event)
+        ended.append(hold)
+        uses.append((account, event, used))
         stands.append((account, ratio, account.remaining_all()))
-    if events:
-        ledger.remember_all([event.id for event in events], range(events[0].position, ledger.position + 1))
+    if uses:
+        note_settlements(ledger, ended, uses)
         stretch.position, ledger.looked_at = ledger.position, ledger.now
-    return _answered(events, stands)
+    return _answered([event for _, event, _ in uses], stands)
 
 
 def holds(ledger: Ledger, stretch: Stretch, asked: Sequence[Asked]) -> Made:
-    """What follows from messages that set something aside, up to the first that is not decided here."""
+    """What follows from holds that are asked for, up to the first that is not decided here."""
     events: list[e.HoldPlaced] = []
     stands: list[_Beside] = []
     until, ttl_ms = min(stretch.until, ledger.next_mark), ledger.rules.holds_ttl_ms

@@ -258,6 +258,20 @@ def test_holds_of_a_row_expire_before_what_comes_behind_them(twins: Twins, ttl: 
     assert twins.in_rows > 10
 
 
+def test_settlements_of_holds_that_count_in_limits_are_as_before(twins: Twins) -> None:
+    limit = {"name": "hourly", "window": {"minutes": 60}, "max": {"tokens": 5_000}}
+    for id, limits in (("with", [limit]), ("without", [])):
+        configured = fleet(tokens=10**9, limits=limits)
+        configured.id = id
+        twins.take(configured)
+        holds(twins, 0 if limits else 12, 12)
+        twins.commit()
+    for number in range(24):
+        twins.take(c.Settle(hold=f"h-{number}", usage=USED, id=f"s-{number}"))
+    twins.commit()
+    assert twins.in_rows > 12
+
+
 def test_an_array_of_reports_is_a_row(twins: Twins) -> None:
     twins.take(*(c.ReportUsage(id=f"r-{number}", agent="bob", usage=USED) for number in range(10)), trace="ab" * 16)
     twins.commit()
