@@ -1,12 +1,15 @@
-"""Facts that follow one another: reports and settlements of this process, taken together and decided in one go."""
+"""Reports, settlements and holds of this process that follow one another, taken together and decided in one go."""
 
 import datetime as dt
+from collections.abc import Sequence
 from typing import Final
 
 from tallystick.actors.forbidden import Decider
 from tallystick.actors.judges import FACTS
 from tallystick.actors.runtime.messages import Envelope
+from tallystick.config.spelling import misspelled
 from tallystick.events import decide as core
+from tallystick.events import messages as c
 from tallystick.events.log.codec import encode_answer
 from tallystick.events.log.sealing import Line, Origin
 
@@ -15,16 +18,18 @@ _MOST: Final = 256
 
 
 class FactRow:
-    """Envelopes with nothing but facts, which wait to be decided until something else happens, or the commit."""
+    """Envelopes with nothing but facts and holds, which wait to be decided until something else happens, or the
+    commit.
+    """
 
     def __init__(self) -> None:
         self._taken: list[tuple[Envelope, dt.datetime]] = []
         self._size = 1
-        """How many reports are tried in one go: twice as many as before, where all of those were plain."""
+        """How many are tried in one go: twice as many as before, where all of those were plain."""
 
     def takes(self, envelope: Envelope, now: dt.datetime) -> bool:
-        """Take an envelope behind those that are there, if it has nothing but facts; whether it was taken."""
-        if envelope.peer or not FACTS.issuperset(map(type, envelope.commands)):
+        """Take an envelope behind those that are there, if all in it may wait here; whether it was taken."""
+        if envelope.peer or not all(map(_may_be_taken, envelope.commands)):
             return False
         self._taken.append((envelope, now))
         return True
@@ -40,8 +45,8 @@ class FactRow:
         places = [(envelope, slot) for envelope, _ in taken for slot in range(len(envelope.commands))]
         done, most = 0, _MOST if core.has_rows(manager.ledger) else 1
         while done < len(asked):
-            if 1 < self._size <= most:
-                row = asked[done : done + self._size]
+            row = asked[done : _end(asked, done, min(self._size, most))]
+            if len(row) > 1:
                 decided = core.decide_row(manager.ledger, row)
                 for (envelope, slot), (event, answer) in zip(places[done : done + len(decided)], decided, strict=True):
                     answered = envelope.answers[slot] = encode_answer(answer)
@@ -54,6 +59,23 @@ class FactRow:
             (envelope, slot), (command, at, _, by) = places[done], asked[done]
             envelope.answers[slot] = manager.decide(command, envelope.asked[slot], by, at, trace=envelope.trace)
             done, self._size = done + 1, max(self._size, 2)
+
+
+def _may_be_taken(command: c.Command) -> bool:
+    """Whether nothing but the core has something to say to a command: it is a fact, or a hold under a name that does
+    not wait for room.
+    """
+    if type(command) is c.Reserve:
+        return command.wait_seconds is None and (command.id is None or misspelled(command.id) is None)
+    return type(command) in FACTS
+
+
+def _end(asked: Sequence[core.Asked], first: int, most: int) -> int:
+    """Where the messages end that are of the kind of the ``first`` one, and ``most`` at most."""
+    kind, end, last = type(asked[first][0]), first + 1, min(first + most, len(asked))
+    while end < last and type(asked[end][0]) is kind:
+        end += 1
+    return end
 
 
 def lines_of(decided: core.Decided, asked: bytes, answered: bytes, origin: Origin | None) -> list[Line]:

@@ -130,12 +130,18 @@ def held_reply(hold: Hold, *, to_come: bool = False) -> Held:
     for d, payer in enumerate(account.payers):
         if hold.amount[d] and payer.allocated[d] is not None:
             available[d] = payer.free[d] - (hold.amount[d] if to_come else 0)
+    return held_beside(hold, (available[0], available[1], available[2]), stamp(hold.expires_at))
+
+
+def held_beside(hold: Hold, available: Triple, expires_at: str) -> Held:
+    """A hold beside which so much is free, and when it expires, as edges show that."""
+    tokens, time_ms, cost_nanos = hold.amount
     return Held(
         hold.id,
-        account.id,
-        shown((hold.amount[0] or None, hold.amount[1] or None, hold.amount[2] or None)),
-        shown((available[0], available[1], available[2])),
-        stamp(hold.expires_at),
+        hold.agent,
+        shown((tokens or None, time_ms or None, cost_nanos or None)),
+        shown(available),
+        expires_at,
     )
 
 

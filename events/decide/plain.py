@@ -93,52 +93,23 @@ def reserve(ledger: Ledger, stretch: Stretch, command: c.Reserve, now: dt.dateti
     Raises:
         InvalidAmount: a malformed estimate.
     """
-    known = stretch.accounts.get(command.agent) or stretch.look_at(ledger, command.agent)
-    if (
-        known is None
-        or not known.may_hold
-        or command.estimate is None
-        or command.ttl_seconds is not None
-        or command.max_output_tokens is not None
-        or command.wait_seconds is not None
-        or command.dry_run
-        or command.last_call
-        or command.labels
-        or not _is_spelled(id, command)
-        or id in ledger.holds
-        or id in ledger.ended_holds
-    ):
-        return None
-    priced = pricing.price(ledger.rules, command)
-    wanted = _money(priced)
+    wanted = wanted_by(ledger, command, id)
+    known = None if wanted is None else stretch.accounts.get(command.agent) or stretch.look_at(ledger, command.agent)
     if (
         wanted is None
-        or wanted == ZERO
-        or not _has_room(ledger, known, wanted)
-        or (known.has_limits and not _is_within_limits(ledger, known.account, command, priced, now))
-        or not stretch.takes(ledger, known, wanted)
+        or known is None
+        or not known.may_hold
+        or id in ledger.holds
+        or id in ledger.ended_holds
+        or not has_room(ledger, known, wanted.amount)
+        or (known.has_limits and not _is_within_limits(ledger, known.account, command, wanted.priced, now))
+        or not stretch.takes(ledger, known, wanted.amount)
     ):
         return None
-    ttl_ms = ledger.rules.holds_ttl_ms
-    event = e.HoldPlaced(
-        position=ledger.position + 1,
-        at=now,
-        id=id,
-        by=by,
-        hold=id,
-        agent=command.agent,
-        amount=Amounts(wanted[0] or None, wanted[1] or None, wanted[2] or None),
-        ttl_ms=ttl_ms,
-        expires_at=later(now, ttl_ms * _MILLISECOND),
-        model=command.model,
-        priced_as=priced.priced_as,
-        rejects_overage=command.overage == "reject",
-        spends=command.on_expiry == "spend",
-        operation=command.operation,
-        reason=command.reason,
-    )
+    event = placed(command, wanted, ledger.rules.holds_ttl_ms, ledger.position + 1, now, id, by)
     if known.has_limits:
-        event.input_tokens, event.output_tokens = priced.counts.input_tokens, priced.counts.output_tokens
+        counts = wanted.priced.counts
+        event.input_tokens, event.output_tokens = counts.input_tokens, counts.output_tokens
         event.requests = command.requests
     # Nothing can fail after this line.
     evolve(ledger, event)
@@ -195,6 +166,35 @@ def said_by_settlement(ledger: Ledger, command: c.Settle, id: str) -> Said | Non
     return _priced(ledger, command, command.hold) if command.final and _says_no_more(command, id) else None
 
 
+class Wanted(NamedTuple):
+    """What a hold is to set aside, and how that was priced."""
+
+    amount: Money
+    priced: pricing.Priced
+
+
+def wanted_by(ledger: Ledger, command: c.Reserve, id: str) -> Wanted | None:
+    """What a message sets aside; None where it is nothing, or where it says more than a plain one.
+
+    Raises:
+        InvalidAmount: a malformed estimate.
+    """
+    if (
+        command.estimate is None
+        or command.ttl_seconds is not None
+        or command.max_output_tokens is not None
+        or command.wait_seconds is not None
+        or command.dry_run
+        or command.last_call
+        or command.labels
+        or not _is_spelled(id, command)
+    ):
+        return None
+    priced = pricing.price(ledger.rules, command)
+    amount = _money(priced)
+    return None if amount is None or amount == ZERO else Wanted(amount, priced)
+
+
 def _priced(ledger: Ledger, command: c.ReportUsage | c.Settle, of: str) -> Said | None:
     priced = pricing.price(ledger.rules, command)
     used = _money(priced)
@@ -228,7 +228,7 @@ def _money(priced: pricing.Priced) -> Money | None:
 # --- room -------------------------------------------------------------------------------------------------------------
 
 
-def _has_room(ledger: Ledger, known: PlainAccount, wanted: Money) -> bool:
+def has_room(ledger: Ledger, known: PlainAccount, wanted: Money) -> bool:
     """Whether what is to be set aside is free with each that pays, beside what is kept for its last call."""
     keeps = ZERO if ledger.rules.last_call is None else kept_free(ledger, known.account)
     first, second, third = known.payers
@@ -265,6 +265,30 @@ def _is_within_limits(
             if used[place] + held[place] + asked[m] >= line:
                 return False
     return True
+
+
+def placed(
+    command: c.Reserve, wanted: Wanted, ttl_ms: int, position: int, at: dt.datetime, id: str, by: str
+) -> e.HoldPlaced:
+    """The event of a hold."""
+    tokens, time_ms, cost_nanos = wanted.amount
+    return e.HoldPlaced(
+        position=position,
+        at=at,
+        id=id,
+        by=by,
+        hold=id,
+        agent=command.agent,
+        amount=Amounts(tokens or None, time_ms or None, cost_nanos or None),
+        ttl_ms=ttl_ms,
+        expires_at=later(at, ttl_ms * _MILLISECOND),
+        model=command.model,
+        priced_as=wanted.priced.priced_as,
+        rejects_overage=command.overage == "reject",
+        spends=command.on_expiry == "spend",
+        operation=command.operation,
+        reason=command.reason,
+    )
 
 
 # --- what was used ----------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Plain reports, or settlements, that follow one another, decided in one go: where much comes, nearly all are such.
+"""Plain reports, settlements or holds that follow one another, decided in one go: nearly all that comes is such.
 
 What a message says by itself, what it changes, what all of them add up to and what is answered are gone through one
 after the other for all of them, so that the same few lines run over and over, which a processor does in two thirds of
@@ -15,31 +15,37 @@ from typing import Any, TypeVar
 from tallystick.config.amounts import InvalidAmount, Triple
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
+from tallystick.events.decide.answers import held_beside, stamp
 from tallystick.events.decide.plain import (
-    Said,
+    has_room,
     may_go_on,
+    placed,
     reported,
     said_by,
     said_by_settlement,
     settled,
+    wanted_by,
     was_away,
 )
 from tallystick.events.decide.stretch import Stretch
-from tallystick.events.evolve.holds import settle_hold
+from tallystick.events.evolve.holds import note_settlements, place_hold, take_back
 from tallystick.events.evolve.transfers import charge_account
 from tallystick.events.evolve.usage import Use, note_uses
-from tallystick.events.messages.replies import Enforcement, shown
-from tallystick.events.state.accounts import Account
+from tallystick.events.messages.replies import Enforcement, Held, shown
+from tallystick.events.state.accounts import Account, Hold
 from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.money import ZERO
 
 Asked = tuple[c.Command, dt.datetime, str, str]
 """A command, when it came, its id, and who asked."""
-Made = list[tuple[e.Event, Enforcement]]
+Made = Sequence[tuple[e.Event, Enforcement | Held]]
 """The events of messages, one of each, and the answers."""
-Fact = TypeVar("Fact", c.ReportUsage, c.Settle)
+Plain = TypeVar("Plain", c.ReportUsage, c.Settle, c.Reserve)
+Says = TypeVar("Says")
 _Stand = tuple[Account, float, Triple]
 """An account, and behind a use of it its ratio, and what remains."""
+_Beside = tuple[Hold, Triple]
+"""A hold, and what was left free beside it."""
 
 
 def reports(ledger: Ledger, stretch: Stretch, asked: Sequence[Asked]) -> Made:
@@ -71,7 +77,8 @@ def reports(ledger: Ledger, stretch: Stretch, asked: Sequence[Asked]) -> Made:
 
 def settlements(ledger: Ledger, stretch: Stretch, asked: Sequence[Asked]) -> Made:
     """What follows from settlements, up to the first message that is not decided here."""
-    events: list[e.HoldSettled] = []
+    ended: list[Hold] = []
+    uses: list[Use] = []
     stands: list[_Stand] = []
     until, ids = min(stretch.until, ledger.next_mark), set[str]()
     for (_, at, id, by), (command, says) in zip(
@@ -85,6 +92,7 @@ def settlements(ledger: Ledger, stretch: Stretch, asked: Sequence[Asked]) -> Mad
             or not known.is_simple
             or known.is_covered
             or hold.rejects_overage
+            or hold.limited is not None
             or at >= until
             or id in ids
             or ledger.ids.get(id) is not None
@@ -97,14 +105,51 @@ def settlements(ledger: Ledger, stretch: Stretch, asked: Sequence[Asked]) -> Mad
         event = settled(command, says, hold, ledger.position + 1, at if at > ledger.now else ledger.now, id, by)
         # Nothing can fail after this line.
         ids.add(id)
-        settle_hold(ledger, event)
+        take_back(ledger, hold, used)
         ledger.position, ledger.now = event.position, event.at
-        events.append(event)
+        ended.append(hold)
+        uses.append((account, event, used))
         stands.append((account, ratio, account.remaining_all()))
+    if uses:
+        note_settlements(ledger, ended, uses)
+        stretch.position, ledger.looked_at = ledger.position, ledger.now
+    return _answered([event for _, event, _ in uses], stands)
+
+
+def holds(ledger: Ledger, stretch: Stretch, asked: Sequence[Asked]) -> Made:
+    """What follows from holds that are asked for, up to the first that is not decided here."""
+    events: list[e.HoldPlaced] = []
+    stands: list[_Beside] = []
+    until, ttl_ms = min(stretch.until, ledger.next_mark), ledger.rules.holds_ttl_ms
+    for (_, at, id, by), (command, wanted) in zip(asked, _said(ledger, asked, c.Reserve, wanted_by), strict=False):
+        known, amount = stretch.accounts.get(command.agent) or stretch.look_at(ledger, command.agent), wanted.amount
+        if (
+            known is None
+            or not known.is_simple
+            or not known.may_hold
+            or at >= until
+            or id in ledger.holds
+            or id in ledger.ended_holds
+            or ledger.ids.get(id) is not None
+            or not has_room(ledger, known, amount)
+            or not stretch.counts(amount)
+        ):
+            break
+        event = placed(command, wanted, ttl_ms, ledger.position + 1, at if at > ledger.now else ledger.now, id, by)
+        # Nothing can fail after this line.
+        place_hold(ledger, event)
+        ledger.position, ledger.now = event.position, event.at
+        until = min(until, event.expires_at)
+        events.append(event)
+        stands.append((ledger.holds[id], known.free_beside(amount)))
     if events:
         ledger.remember_all([event.id for event in events], range(events[0].position, ledger.position + 1))
-        stretch.position, ledger.looked_at = ledger.position, ledger.now
-    return _answered(events, stands)
+        # Each expires after those before it, or with them.
+        stretch.position, stretch.until = ledger.position, min(stretch.until, events[0].expires_at)
+        ledger.looked_at = ledger.now
+    stamps = {at: stamp(at) for at in {event.expires_at for event in events}}
+    answers = [held_beside(hold, left, stamps[hold.expires_at]) for hold, left in stands]
+    return list(zip(events, answers, strict=True))
 
 
 def has_rows(ledger: Ledger) -> bool:
@@ -115,15 +160,16 @@ def has_rows(ledger: Ledger) -> bool:
 ROWS: Mapping[type[c.Command], Callable[[Ledger, Stretch, Sequence[Asked]], Made]] = {
     c.ReportUsage: reports,
     c.Settle: settlements,
+    c.Reserve: holds,
 }
 """What decides several messages of a kind in one go."""
 
 
 def _said(
-    ledger: Ledger, asked: Sequence[Asked], kind: type[Fact], says: Callable[[Ledger, Any, str], Said | None]
-) -> list[tuple[Fact, Said]]:
+    ledger: Ledger, asked: Sequence[Asked], kind: type[Plain], says: Callable[[Ledger, Any, str], Says | None]
+) -> list[tuple[Plain, Says]]:
     """What messages of a kind say by themselves, up to the first that is of another or says more."""
-    said = list[tuple[Fact, Said]]()
+    said = list[tuple[Plain, Says]]()
     try:
         for command, _, id, _ in asked:
             if type(command) is not kind or not id or (found := says(ledger, command, id)) is None:

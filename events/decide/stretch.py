@@ -8,7 +8,7 @@ the log shows, and until something is due.
 
 import datetime as dt
 
-from tallystick.config.amounts import dollars, seconds
+from tallystick.config.amounts import Triple, dollars, seconds
 from tallystick.events.decide.levels import THROTTLE, has_nothing
 from tallystick.events.decide.limit_readings import has_limits
 from tallystick.events.decide.own_limits import is_by_limits, remaining
@@ -97,6 +97,15 @@ class PlainAccount:
             account.free_tokens if of_tokens else None,
             seconds(account.free_ms) if of_time else None,
             dollars(account.free_nanos) if of_cost else None,
+        )
+
+    def free_beside(self, held: Money) -> Triple:
+        """What those that pay have free beside what was set aside, where that is limited."""
+        first, second, third = self.payers
+        return (
+            first.free_tokens if held[0] and first is not None else None,
+            second.free_ms if held[1] and second is not None else None,
+            third.free_nanos if held[2] and third is not None else None,
         )
 
 

@@ -1,10 +1,14 @@
 """How holds change the state beyond balances: their lists, the day, limits, and what runs may use."""
 
+from collections.abc import Sequence
+
 from tallystick.events import catalog as e
 from tallystick.events.evolve import limits
 from tallystick.events.evolve.day import hold_for, use_earlier
 from tallystick.events.evolve.limit_runs import follow_run
+from tallystick.events.evolve.transfers import charge_account, set_aside
 from tallystick.events.evolve.usage import (
+    Use,
     answer_of,
     book_expiry,
     book_hold,
@@ -13,12 +17,16 @@ from tallystick.events.evolve.usage import (
     count_use,
     extend_hold,
     flag,
+    note_growth,
+    note_report,
     noted,
     return_hold,
+    sum_up,
 )
 from tallystick.events.state.accounts import Hold
 from tallystick.events.state.holds import list_expiry, list_hold, unlist_hold
 from tallystick.events.state.ledger import Ledger
+from tallystick.events.state.money import ZERO, Money, plus
 from tallystick.events.state.remembered import EndedHold
 from tallystick.events.state.slot_time import micros
 
@@ -77,6 +85,27 @@ def settle_hold(ledger: Ledger, event: e.HoldSettled) -> None:
         _end_hold(ledger, hold, "settled", event)
 
 
+def take_back(ledger: Ledger, hold: Hold, used: Money) -> None:
+    """What settling a hold changes of balances, where it is settled by all that was used of it."""
+    del ledger.holds[hold.id]
+    set_aside(ledger, hold.account, hold.amount, -1)
+    charge_account(hold.account, *used)
+
+
+def note_settlements(ledger: Ledger, settled: Sequence[Hold], uses: Sequence[Use]) -> None:
+    """What settlements change that follow one another within a minute and count in no limit, beside the balances: these
+    were changed one by one (`take_back`).
+    """
+    for hold, (account, event, used) in zip(settled, uses, strict=True):
+        hold_for(ledger, hold, -1)
+        hold.amount, hold.booked = ZERO, used if hold.booked is ZERO else plus(hold.booked, used)
+        note_report(account, event, hold.booked)
+        hold.notes = noted(hold.notes, event, ends=True)
+        note_growth(ledger, account, event, used, _answered_in_all(hold, event))
+        _end_hold(ledger, hold, "settled", event)
+    sum_up(ledger, uses)
+
+
 def give_hold_back(ledger: Ledger, event: e.HoldEnded) -> None:
     """A hold ends, and what it still had is unused."""
     hold = return_hold(ledger, event)
@@ -99,7 +128,7 @@ def spend_hold(ledger: Ledger, event: e.HoldSpent) -> None:
     _end_hold(ledger, hold, "expired", event)
 
 
-def _end_hold(ledger: Ledger, hold: Hold, how: str, event: "e.HoldSettled | e.HoldEnded") -> None:
+def _end_hold(ledger: Ledger, hold: Hold, how: str, event: "e.UsageReported | e.HoldSettled | e.HoldEnded") -> None:
     unlist_hold(ledger, hold)
     ledger.ended_holds[hold.id] = EndedHold(
         agent=hold.account.id,
@@ -117,7 +146,7 @@ def _end_hold(ledger: Ledger, hold: Hold, how: str, event: "e.HoldSettled | e.Ho
     ledger.ended_order.append((event.position, hold.id))
 
 
-def _answered_in_all(hold: Hold, event: e.HoldSettled) -> int | None:
+def _answered_in_all(hold: Hold, event: "e.UsageReported | e.HoldSettled") -> int | None:
     """The output of a hold's operation, that of its parts included; None before its end, and where it is not known."""
     said = answer_of(event)
     hold.got = None if hold.got is None or said is None else hold.got + said

@@ -196,18 +196,24 @@ def book_use(ledger: Ledger, account: Account, event: e.UsageReported, used: Mon
         limits.report(ledger, account, event)
 
 
-Use = tuple[Account, e.UsageReported, Money]
-"""The account that is charged, a report of it that says only use, and how much that is."""
+Use = tuple[Account, "e.UsageReported | e.HoldSettled", Money]
+"""The account that is charged, a report or settlement of it that says only use, and how much that is."""
 
 
 def note_uses(ledger: Ledger, uses: Sequence[Use]) -> None:
     """What uses change that follow one another within a minute and count in no limit, beside the balances of accounts:
     these were charged one by one. What all of them add to is added to once.
     """
-    sums: dict[str | None, list[int]] = {}
-    product = None
     for account, event, used in uses:
         _note_use(ledger, account, event, used)
+    sum_up(ledger, uses)
+
+
+def sum_up(ledger: Ledger, uses: Sequence[Use]) -> None:
+    """What uses that follow one another change once for all: the sums of the day and the memory of ids."""
+    sums: dict[str | None, list[int]] = {}
+    product = None
+    for account, _, used in uses:
         product = account.budget_product
         sum_of = sums.get(product)
         if sum_of is None:
@@ -227,11 +233,18 @@ def note_uses(ledger: Ledger, uses: Sequence[Use]) -> None:
     ledger.remember_all([event.id for _, event, _ in uses], range(uses[0][1].position, last.position + 1))
 
 
-def _note_use(ledger: Ledger, account: Account, event: e.UsageReported, used: Money) -> None:
+def _note_use(ledger: Ledger, account: Account, event: "e.UsageReported | e.HoldSettled", used: Money) -> None:
     """What a use says of its account, beside the balance and the day."""
     note_report(account, event, used)
+    note_growth(ledger, account, event, used, answered(event))
+
+
+def note_growth(
+    ledger: Ledger, account: Account, event: "e.UsageReported | e.HoldSettled", used: Money, output: int | None
+) -> None:
+    """`count_report`, beside the sums of the day."""
     if event.model != account.model or event.output_tokens is not None or event.input_tokens is not None:
-        note_model(ledger, account, event, answered(event))
+        note_model(ledger, account, event, output)
     account.pool_notice = ledger.pool_exhausted_at
     if account.budget_product is not None:
         count_for_product(ledger, account, event)

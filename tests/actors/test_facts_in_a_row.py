@@ -1,4 +1,4 @@
-"""Facts that are taken together are decided and recorded as if each had come by itself, on the general path."""
+"""Facts and holds that are taken together are decided and recorded as if each had come alone, on the general path."""
 
 import copy
 import datetime as dt
@@ -70,7 +70,7 @@ class Twins:
         self.rows, self.single = Fleet(), Fleet()
         self.now = START
         self.in_rows = 0
-        """How many facts were decided in rows."""
+        """How many facts and holds were decided in rows."""
         self._taken: list[tuple[Envelope, Envelope]] = []
 
     def take(self, *commands: c.Command, seconds: float = 0.0, trace: str | None = None) -> None:
@@ -105,7 +105,7 @@ class Twins:
 
 
 def messages(seed: int) -> Iterator[tuple[list[c.Command], float]]:
-    """A fleet, and then mostly reports, some of them in arrays; with the seconds since what came before."""
+    """A fleet, and then mostly reports, or holds, some of them in arrays; with the seconds since what came before."""
     dice = Dice(seed)
     dice.calm = dice.choice((2, 30, 300, 300))
     steps = session(seed)[:6]
@@ -115,13 +115,16 @@ def messages(seed: int) -> Iterator[tuple[list[c.Command], float]]:
     for command, seconds in steps:
         yield [command], seconds
     held: list[str] = []
+    most = dice.choice(((report, report, report, reserve, settle), (reserve, reserve, settle)))
     for number in range(60):
         made: list[c.Command] = []
-        usual = dice.choice((report, report, report, reserve, settle))
+        usual = dice.choice(most)
         for place in range(dice.choice((1, 1, 1, 4, 9))):
             make = otherwise if dice.seldom(2) else usual if dice.randint(0, 9) else dice.choice((report, reserve))
             command = make(dice, held)
             command.id = f"m-{number}-{place}" if dice.randint(0, 40) else f"m-{number - 1}-0"
+            if dice.seldom(6):
+                command.id += dice.choice((" ", "\u200b", "é", "e\u0301"))
             if make is reserve:
                 held.append(command.id)
             made.append(command)
@@ -174,7 +177,99 @@ def test_settlements_that_follow_one_another_are_decided_in_a_row(twins: Twins) 
         twins.take(c.Settle(hold=f"h-{number}", usage=USED, id=f"s-{number}"), seconds=0.1)
     twins.take(c.Settle(hold="h-3", usage=USED, id="again"))
     twins.commit()
-    assert twins.in_rows == 39
+    assert twins.in_rows == 79
+
+
+def holds(twins: Twins, first: int, count: int, **said: Any) -> None:
+    for number in range(first, first + count):
+        twins.take(c.Reserve(id=f"h-{number}", **{"agent": "ann", "estimate": Budget(tokens=5), **said}))
+
+
+def test_holds_that_follow_one_another_are_decided_in_a_row(twins: Twins) -> None:
+    holds(twins, 0, 20)
+    holds(twins, 20, 20, agent="bob", estimate=Budget(tokens=7, cost_usd=Decimal("0.01")), model="writer-1")
+    twins.commit()
+    holds(twins, 40, 20, overage="reject", on_expiry="spend", operation="draft", reason="a test")
+    twins.commit()
+    assert twins.in_rows == 59, "the first one is tried by itself"
+
+
+def test_an_array_of_holds_and_settlements_has_rows_of_each(twins: Twins) -> None:
+    many = [c.Reserve(id=f"h-{number}", agent="ann", estimate=Budget(tokens=7)) for number in range(9)]
+    ends = [c.Settle(id=f"s-{number}", hold=f"h-{number}", usage=USED) for number in range(9)]
+    twins.take(*many, *ends, *(c.ReportUsage(id=f"r-{n}", agent="bob", usage=USED) for n in range(9)))
+    twins.commit()
+    assert twins.in_rows == 26
+
+
+def test_a_hold_for_which_there_is_no_room_is_refused_in_its_place(twins: Twins) -> None:
+    holds(twins, 0, 12, estimate=Budget(tokens=90))
+    holds(twins, 12, 8, agent="bob")
+    twins.commit()
+    refused = [b"insufficient" in record or b"refused" in record for record in twins.rows.records()]
+    assert refused.count(True) == 1
+    assert 0 < twins.in_rows < 20
+
+
+def test_a_hold_whose_id_is_misspelled_is_refused_in_its_place(twins: Twins) -> None:
+    holds(twins, 0, 4)
+    twins.take(c.Reserve(id="h-4 ", agent="ann", estimate=Budget(tokens=5)))
+    holds(twins, 5, 4)
+    twins.commit()
+    assert b"white space" in twins._taken[-5][0].answers[0]
+
+
+def test_a_hold_that_waits_for_room_and_one_that_is_not_set_aside_are_as_before(twins: Twins) -> None:
+    holds(twins, 0, 10, estimate=Budget(tokens=99))
+    holds(twins, 10, 2, dry_run=True)
+    holds(twins, 12, 1, estimate=Budget(tokens=50), wait_seconds=Decimal(30))
+    holds(twins, 13, 4, agent="bob")
+    twins.take(c.Settle(id="s", hold="h-3", usage=USED))
+    holds(twins, 17, 4)
+    twins.commit()
+    assert b"waited_since" in twins._taken[-10][0].answers[0]
+
+
+def test_a_hold_that_is_asked_for_twice_in_a_row_is_set_aside_once(twins: Twins) -> None:
+    holds(twins, 0, 8)
+    holds(twins, 5, 2)
+    holds(twins, 5, 1, estimate=Budget(tokens=6))
+    twins.take(c.Settle(id="s", hold="h-6", usage=USED))
+    twins.take(c.Settle(id="h-20", hold="h-5", usage=USED))
+    holds(twins, 4, 20)
+    twins.commit()
+
+
+@pytest.mark.parametrize("ttl", [20, 300])
+def test_holds_of_a_row_expire_before_what_comes_behind_them(twins: Twins, ttl: int) -> None:
+    configured = fleet(tokens=10**9, holds={"ttl_seconds": ttl})
+    configured.id = "shorter"
+    twins.take(configured)
+    reports(twins, 0, 7)
+    holds(twins, 0, 2)
+    holds(twins, 2, 1, agent="bob")
+    twins.now += dt.timedelta(seconds=ttl)
+    holds(twins, 3, 4)
+    twins.now += dt.timedelta(seconds=ttl)
+    reports(twins, 7, 7)
+    twins.commit()
+    names = [msgspec.json.decode(record)["type"] for record in twins.rows.records()]
+    assert names.count("hold-ended.v1") == 7
+    assert twins.in_rows > 10
+
+
+def test_settlements_of_holds_that_count_in_limits_are_as_before(twins: Twins) -> None:
+    limit = {"name": "hourly", "window": {"minutes": 60}, "max": {"tokens": 5_000}}
+    for id, limits in (("with", [limit]), ("without", [])):
+        configured = fleet(tokens=10**9, limits=limits)
+        configured.id = id
+        twins.take(configured)
+        holds(twins, 0 if limits else 12, 12)
+        twins.commit()
+    for number in range(24):
+        twins.take(c.Settle(hold=f"h-{number}", usage=USED, id=f"s-{number}"))
+    twins.commit()
+    assert twins.in_rows > 12
 
 
 def test_an_array_of_reports_is_a_row(twins: Twins) -> None:
