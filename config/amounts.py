@@ -198,14 +198,13 @@ def shown_minutes(elapsed_ms: int) -> int | float:
 
 def dollars(cost_nanos: int) -> str:
     """Nano-dollars as an exact decimal string, at least two decimals: ``"5.00"``, ``"0.0125"``."""
-    if cost_nanos < 0:
-        return "-" + dollars(-cost_nanos)
+    sign, cost_nanos = ("-", -cost_nanos) if cost_nanos < 0 else ("", cost_nanos)
     # Every reply shows what remains: taking the digits apart is quicker than reckoning with them.
     digits = str(cost_nanos)
     if cost_nanos < NANOS_PER_DOLLAR:
         digits = digits.zfill(10)
     cents_and_less = digits[-9:].rstrip("0")
-    return f"{digits[:-9]}.{cents_and_less:0<2}"
+    return f"{sign}{digits[:-9]}.{cents_and_less:0<2}"
 
 
 def cents(cost_nanos: int) -> str:
