@@ -135,8 +135,7 @@ def hear_agent(balances: Balances, event: e.AgentHeard) -> None:
 
 def says_only_use(event: e.UsageReported) -> bool:
     """Whether a report says of an open account only what it used, just now, of what: what many of them say adds up."""
-    # Every report of a replay passes here: as a condition it takes fewer steps than as a value.
-    if (  # noqa: SIM103
+    return not (
         event.hold is not None
         or event.lease is not None
         or event.life is not None
@@ -146,9 +145,7 @@ def says_only_use(event: e.UsageReported) -> bool:
         or event.unpriced
         or event.history
         or event.child_upto
-    ):
-        return False
-    return True
+    )
 
 
 def note_report(account: Account, event: "e.UsageReported | e.HoldSettled", used: Money) -> None:
