@@ -240,6 +240,20 @@ def test_a_hold_that_is_asked_for_twice_in_a_row_is_set_aside_once(twins: Twins)
     twins.commit()
 
 
+def test_a_hold_whose_id_is_forgotten_and_whose_end_is_not_is_refused_in_its_place(twins: Twins) -> None:
+    configured = fleet(tokens=10**9, idempotency_ids_max=10)
+    configured.id = "few-ids"
+    twins.take(configured)
+    holds(twins, 100, 1)
+    twins.take(c.Settle(hold="h-100", usage=USED, id="s"))
+    reports(twins, 0, 40)
+    twins.commit()
+    assert "h-100" not in twins.rows.manager.ledger.ids
+    holds(twins, 98, 6)
+    twins.commit()
+    assert [b"error" in one.answers[0] for one, _ in twins._taken[-6:]] == [False, False, True, False, False, False]
+
+
 @pytest.mark.parametrize("ttl", [20, 300])
 def test_holds_of_a_row_expire_before_what_comes_behind_them(twins: Twins, ttl: int) -> None:
     configured = fleet(tokens=10**9, holds={"ttl_seconds": ttl})
