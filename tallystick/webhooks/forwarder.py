@@ -94,7 +94,9 @@ class Forwarder:
         self._pause = pause or self._closing.wait
         self._connection = Connection(hook, networks)
         self._kinds = frozenset(hook.kinds)
-        self._read = 0
+        self._ends_before: int | None = None
+        """Where another took its place: the event from which on that one sends."""
+        self._read, self._mark = 0, ""
         self._suspects: list[Record] = []
         """Events in a row that were refused, and none behind them was accepted yet."""
         self._retrying = tenacity.Retrying(
@@ -107,8 +109,9 @@ class Forwarder:
         self._source.records.follow(self._follow)
         self._thread.start()
 
-    def end(self) -> None:
-        """Try once what is left, and then end; without waiting for that."""
+    def end(self, before: int | None = None) -> None:
+        """Try once what is left, or what of it is before this position, and then end; without waiting for that."""
+        self._ends_before = before
         self._closing.set()
         self._news.set()
 
@@ -168,7 +171,7 @@ class Forwarder:
             came_at = self._came_at or beginning_of(self.name, self._source.store)
             kept = Progress(max(0, came_at - 1))
         self.progress = kept
-        self._read, self._suspects = self.progress.position, []
+        self._read, self._mark, self._suspects = self.progress.position, self.progress.mark, []
 
     def _is_of_this_log(self, kept: Progress) -> bool:
         """Whether the log has what was accepted: a copy that was restored may not."""
@@ -181,6 +184,8 @@ class Forwarder:
         while True:
             self._news.clear()
             records = self._source.records.page(self._read, PAGE, PAGE_BYTES)
+            if (end := self._ends_before) is not None:
+                records = [one for one in records if one.position < end]
             if records:
                 self._take(records)
                 if len(records) < PAGE:
@@ -188,6 +193,7 @@ class Forwarder:
                 continue
             self.is_behind = self._news.is_set() or bool(self._suspects)
             if self._closing.is_set():
+                self._keep_read()
                 raise _Ended
             if not self._news.wait(WAIT_MAX if self._suspects else None):
                 raise _Again
@@ -210,9 +216,9 @@ class Forwarder:
                     self._suspect(part[0], str(refusal))
             else:
                 self._accept(part)
-        self._read = records[-1].position
-        if not self._suspects and self._read - self.progress.position >= PAGE:
-            self._keep(msgspec.structs.replace(self.progress, position=self._read, mark=mark_of(records[-1])))
+        self._read, self._mark = records[-1].position, mark_of(records[-1])
+        if self._read - self.progress.position >= PAGE:
+            self._keep_read()
 
     def _parts(self, records: Iterable[Record]) -> list[list[Record]]:
         """What goes into one request each."""
@@ -310,6 +316,11 @@ class Forwarder:
         if problem != self.progress.problem:
             log.warning("webhook_problem", webhook=self.name, position=self.progress.position, reason=problem)
             self._keep(msgspec.structs.replace(self.progress, problem=problem))
+
+    def _keep_read(self) -> None:
+        """What was read is done, also what is not selected; unless something of it was refused."""
+        if not self._suspects and self._read > self.progress.position:
+            self._keep(msgspec.structs.replace(self.progress, position=self._read, mark=self._mark))
 
     def _keep(self, progress: Progress) -> None:
         """Where it cannot be kept, more is sent again after a restart, and nothing is lost."""

@@ -58,7 +58,9 @@ class Webhooks:
         self.configure(config)
 
     def configure(self, config: Config, position: int | None = None) -> None:
-        """Send to these webhooks from now on, and to no others. ``position`` is where they came into force."""
+        """Send to these webhooks from now on, and to no others. ``position`` is where they came into force: what was
+        recorded before it is sent as it was configured then, where that is accepted at once.
+        """
         if not config.webhooks and not self._forwarders:
             return
         from tallystick.webhooks.forwarder import Forwarder  # noqa: PLC0415 - what it needs takes long to load
@@ -74,7 +76,7 @@ class Webhooks:
                 if before is not None and (before.hook, before.networks) == (hook, networks):
                     continue
                 if before is not None:
-                    before.end()
+                    before.end(position)
                 made = Forwarder(name, hook, networks, self._of_fleet(), self._keeping(), before, position)
                 self._forwarders[name] = made
                 made.begin()
