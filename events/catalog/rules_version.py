@@ -15,20 +15,23 @@ RULES_VERSION = 9
 """The version by which this program decides."""
 
 
-class NewerLog(ValueError):
-    """A newer program wrote the log, as this one cannot read it; the text says what to do."""
+class OnlyNewerKnows(ValueError):
+    """A newer program wrote this, and this one does not know it; the text says what to do."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what}: use the newer tallystick that wrote it")
 
 
 def check_known(rules: int) -> None:
     """Refuse what a newer program decided: its events may mean something that this one does not know.
 
     Raises:
-        NewerLog: it is so.
+        OnlyNewerKnows: it is so.
     """
     if rules > RULES_VERSION:
-        raise NewerLog(
+        raise OnlyNewerKnows(
             f"from here on the log was decided by version {rules} of the rules, and this tallystick knows versions up"
-            f" to {RULES_VERSION}: use the newer tallystick that wrote it"
+            f" to {RULES_VERSION}"
         )
 
 

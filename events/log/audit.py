@@ -11,15 +11,14 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol, Self
 
-import msgspec
-
 from tallystick.events.catalog import Event, SnapshotRecorded
 from tallystick.events.catalog.event import EPOCH
 from tallystick.events.evolve import evolve
 from tallystick.events.evolve.reports import evolve_all
 from tallystick.events.log import snapshot
 from tallystick.events.log.broken_chain import BrokenChain
-from tallystick.events.log.codec import GENESIS, begins_a_command, decode_event, unseal
+from tallystick.events.log.codec import GENESIS, begins_a_command, unseal
+from tallystick.events.log.reading import event_of
 from tallystick.events.log.store import Record, Row
 from tallystick.events.log.store_segments import records_behind
 from tallystick.events.log.whole_rows import whole
@@ -168,12 +167,9 @@ class Replay:
         Raises:
             BrokenChain: it is not the next one, or not what was written.
         """
-        position, name, data = record
+        position = record.position
         digest = link(record, self.digest, self.ledger.position + 1, self._heads)
-        try:
-            event = decode_event(data, name)
-        except (msgspec.MsgspecError, ValueError) as error:
-            raise BrokenChain(position, f"the record cannot be read: {error}") from error
+        event = event_of(record)
         if event.position != position:
             raise BrokenChain(position, f"the record says that it is at position {event.position}")
         if event.at < self.ledger.now:

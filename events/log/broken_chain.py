@@ -8,3 +8,7 @@ class BrokenChain(ValueError):
         super().__init__(f"position {position}: {reason}")
         self.position = position
         self.reason = reason
+
+
+class NewerLog(BrokenChain):
+    """A record says what only a newer version of tallystick knows: it is not damaged. The text says what to do."""

@@ -24,7 +24,7 @@ import msgspec
 from tallystick.config.amounts import Budget
 from tallystick.config.kinds import NAME_MAX
 from tallystick.events.catalog import CATALOG, EVENT_BY_NAME, Event
-from tallystick.events.catalog.rules_version import NewerLog
+from tallystick.events.catalog.rules_version import OnlyNewerKnows
 from tallystick.events.log.broken_chain import BrokenChain
 from tallystick.events.messages import INTERNAL_ID, WIRE, Command, ReportUsage, Settle, Spending
 from tallystick.events.messages.invalid import KEYED_BY_AGENT, NO_TEXT, explained, no_key_twice, unwritable
@@ -270,7 +270,7 @@ def decode_event(record: bytes, name: str) -> Event:
     """The event of a record, whatever version it was stored in (``name``: its stored name).
 
     Raises:
-        NewerLog: only a newer version knows it.
+        OnlyNewerKnows: its name is of a newer version.
         ValidationError: it is no such event.
     """
     if name in EVENT_BY_NAME:
@@ -280,7 +280,7 @@ def decode_event(record: bytes, name: str) -> Event:
     while name not in EVENT_BY_NAME:
         upcast = UPCASTERS.get(name)
         if upcast is None:
-            raise NewerLog(f"{name} is not an event of this version of tallystick: use a newer one")
+            raise OnlyNewerKnows(f"{name} is no event that this tallystick knows")
         fields = upcast(fields)
         name = fields["type"]
     return msgspec.convert(fields, EVENT_BY_NAME[name])

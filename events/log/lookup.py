@@ -6,7 +6,7 @@ from typing import Protocol
 import msgspec
 
 from tallystick.events.catalog import STORED_NAME, Event
-from tallystick.events.log.codec import decode_event
+from tallystick.events.log.reading import event_of
 from tallystick.events.log.store import PAGE, Record
 
 
@@ -44,7 +44,7 @@ class Lookup:
             place = position - fresh[0].position
             return fresh[place] if place < len(fresh) else None
         record = self._records.record(position)
-        return None if record is None else decode_event(record.data, record.name)
+        return None if record is None else event_of(record)
 
     def before(self, position: int, *kinds: type[Event], about: str | None = None) -> Iterator[Event]:
         """The events of these classes before a position, the newest first; ``about``: those that name this id."""
@@ -58,5 +58,5 @@ class Lookup:
             after = max(0, upto - PAGE)
             for record in reversed(list(self._records.read(after, upto))):
                 if record.name in names and named in record.data:
-                    yield decode_event(record.data, record.name)
+                    yield event_of(record)
             upto = after

@@ -8,7 +8,8 @@ from typing import Final, NamedTuple
 from tallystick.events.catalog import STORED_NAME, SnapshotRecorded
 from tallystick.events.log import snapshot
 from tallystick.events.log.audit import Replay
-from tallystick.events.log.codec import GENESIS, decode_event, digest_of
+from tallystick.events.log.codec import GENESIS, digest_of
+from tallystick.events.log.reading import event_of
 from tallystick.events.log.store import SNAPSHOTS_KEPT, Row, Store
 from tallystick.events.log.store_segments import records_behind
 from tallystick.events.state.ledger import Ledger
@@ -90,7 +91,7 @@ def _is_vouched_for(store: Store, position: int, sha256: str) -> bool:
         if type(row.state) is bytes and name in row.state:
             for record in records_behind(row, before):
                 if record.name == _RECORDED:
-                    event = decode_event(record.data, record.name)
+                    event = event_of(record)
                     if isinstance(event, SnapshotRecorded) and event.upto == position:
                         return event.sha256 == sha256
         before = row.position

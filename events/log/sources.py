@@ -11,7 +11,7 @@ from contextlib import closing
 from tallystick.config.spelling import repaired
 from tallystick.events import messages as c
 from tallystick.events.catalog import STORED_NAME, Event, HoldSettled, UsageCorrected, UsageReported
-from tallystick.events.log.codec import decode_event
+from tallystick.events.log.reading import event_of
 from tallystick.events.log.store import PAGE, Record, Store
 
 _SOURCED = (UsageReported, HoldSettled, UsageCorrected)
@@ -80,7 +80,7 @@ def sourced_in(store: Store, after: int, upto: int) -> Iterator[tuple[str, Recor
     """What the records of a log between two positions say of sources: each source with its record."""
     for record in store.read(after, upto):
         if record.name in _NAMES and _FIELD in record.data:
-            for source, _ in entries_of([decode_event(record.data, record.name)]):
+            for source, _ in entries_of([event_of(record)]):
                 yield source, record
 
 

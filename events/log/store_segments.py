@@ -16,7 +16,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import reduce
 from typing import Final
 
-from tallystick.events.log.broken_chain import BrokenChain
+from tallystick.events.catalog.rules_version import OnlyNewerKnows
+from tallystick.events.log.broken_chain import BrokenChain, NewerLog
 from tallystick.events.log.codec import DIGEST_KEY, TAIL, digest_of, with_digest
 from tallystick.events.log.store_contract import Record
 from tallystick.events.log.store_contract import Row as Row
@@ -158,7 +159,7 @@ def records_in(row: Row) -> list[Record]:
     position, topic, state = row
     if topic != SEGMENT:
         if str(topic).startswith(_SEGMENTS):
-            raise BrokenChain(position, f"{topic} is not a row of this version of tallystick: use a newer one")
+            raise NewerLog(position, str(OnlyNewerKnows(f"{topic} is no form of rows that this tallystick knows")))
         return [Record(position, topic, state)]
     pieces = _pieces(row)
     first = position - len(pieces) + 1

@@ -10,7 +10,8 @@ import msgspec
 from tallystick.events.catalog import Event
 from tallystick.events.catalog.event import EPOCH
 from tallystick.events.log.broken_chain import BrokenChain
-from tallystick.events.log.codec import GENESIS, decode_event, digest_of
+from tallystick.events.log.codec import GENESIS, digest_of
+from tallystick.events.log.reading import event_of
 from tallystick.events.log.store import Record, Row, Store
 from tallystick.events.log.store_segments import records_behind
 from tallystick.events.log.whole_rows import whole
@@ -162,10 +163,7 @@ def event_in(record: Record, position: int) -> Event:
     """The event of a record, if it is the one at this position."""
     if record.position != position:
         raise BrokenChain(position, f"the next record in the store is at position {record.position}")
-    try:
-        event = decode_event(record.data, record.name)
-    except (msgspec.MsgspecError, ValueError) as error:
-        raise BrokenChain(position, f"the record cannot be read: {error}") from error
+    event = event_of(record)
     if event.position != position:
         raise BrokenChain(position, f"the record says that it is at position {event.position}")
     return event

@@ -17,7 +17,7 @@ from tallystick.config.limits import DAILY, MEASURES, shown
 from tallystick.config.outgoing import ApprovalLinks, NoSecret
 from tallystick.delegation.identity import identity
 from tallystick.events.catalog import LimitLine
-from tallystick.events.log.codec import decode_event
+from tallystick.events.log.reading import event_of
 from tallystick.events.log.store import Store
 from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.outbox import Notice
@@ -92,7 +92,7 @@ class LinkedAlerts:
         """What the log says right before the alert of a limit: which limit it is, and of whom."""
         position = notice.alert.rpartition("-")[2]
         record = self._store.record(int(position) - 1) if position.isdigit() else None
-        event = None if record is None else decode_event(record.data, record.name)
+        event = None if record is None else event_of(record)
         return event if isinstance(event, LimitLine) else None
 
 

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from tallystick.approvals.links import Link
 from tallystick.events import catalog as e
-from tallystick.events.log.codec import decode_event
+from tallystick.events.log.reading import event_of
 from tallystick.events.log.store import Record
 
 Read = Callable[[int, int | None], Iterator[Record]]
@@ -67,7 +67,7 @@ class UsedLinks:
         for record in self._read(after, upto):
             after = record.position
             if record.name in _FIRST:
-                event = decode_event(record.data, record.name)
+                event = event_of(record)
                 if event.id.startswith("link-"):
                     self._found.setdefault(event.id, Use(event.by, event.at, event.position))
         return after

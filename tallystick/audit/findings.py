@@ -12,7 +12,7 @@ from tallystick.audit.view_rows import Compared
 from tallystick.events.catalog import rules_version
 from tallystick.events.decide.answers import stamp
 from tallystick.events.log.audit import Report
-from tallystick.events.log.broken_chain import BrokenChain
+from tallystick.events.log.broken_chain import BrokenChain, NewerLog
 from tallystick.whatif.mismatch import Field
 from tallystick.whatif.stretches import positions
 from tallystick.wording import counted, shown_time
@@ -53,7 +53,7 @@ def findings_lines(findings: Findings) -> Iterator[str]:
     )
     yield _line("proved up to" if bad else "head", f"{report.events}:{report.digest.hex()}")
     for problem in report.problems:
-        yield _line("bad", str(problem))
+        yield _line("newer" if isinstance(problem, NewerLog) else "bad", str(problem))
     yield from _decided(findings)
     if report.proofs:
         yield _line("conservation", f"all money accounted for, proved in full {_times(report.proofs)}")

@@ -17,7 +17,8 @@ import msgspec
 from tallystick.config.amounts import Amounts
 from tallystick.events.catalog import CATALOG, Event
 from tallystick.events.log.broken_chain import BrokenChain
-from tallystick.events.log.codec import decode_event, digest_of, exchange_of
+from tallystick.events.log.codec import digest_of, exchange_of
+from tallystick.events.log.reading import event_of
 from tallystick.events.log.store import Record
 
 Kind = Literal["integer", "number", "boolean", "time", "text", "json"]
@@ -56,11 +57,12 @@ def tables(records: Iterable[Record]) -> Iterator[Table]:
 def _table(records: list[Record]) -> Table:
     table: Table = [[None] * len(records) for _ in COLUMNS]
     *_, commands, replies, peers, traces, digests = table
-    for row, (position, name, data) in enumerate(records):
+    for row, record in enumerate(records):
+        event = event_of(record)
         try:
-            event, exchange = decode_event(data, name), exchange_of(data)
-        except (msgspec.MsgspecError, ValueError) as error:
-            raise BrokenChain(position, f"the record cannot be read: {error}") from error
+            exchange = exchange_of(record.data)
+        except msgspec.MsgspecError as error:
+            raise BrokenChain(record.position, f"the record cannot be read: {error}") from error
         for place, read in _CELLS[type(event)]:
             table[place][row] = read(event)
         if exchange.command:
@@ -68,7 +70,7 @@ def _table(records: list[Record]) -> Table:
             replies[row] = bytes(exchange.reply).decode()
             peers[row] = bytes(exchange.peer).decode() or None
             traces[row] = exchange.trace or None
-        digests[row] = digest_of(data).hex()
+        digests[row] = digest_of(record.data).hex()
     return table
 
 

@@ -13,7 +13,7 @@ from tallystick.cli.exit_codes import WRONG_INPUT
 from tallystick.cluster.errors import ClusterError
 from tallystick.config.errors import ConfigError, did_you_mean, nearest
 from tallystick.config.spelling import half_in
-from tallystick.events.log.broken_chain import BrokenChain
+from tallystick.events.log.broken_chain import BrokenChain, NewerLog
 from tallystick.events.log.store import NoFleet, StoreError, WriterPresent
 from tallystick.wording import one_line
 
@@ -151,8 +151,8 @@ def _advised(error: Exception) -> str:
             return f"{error}; name another by --store, or begin one (tallystick send --help)"
         case WriterPresent():
             return f"{error}; stop that process, or wait until it is done"
-        case BrokenChain() if (newer := _newer_in(error)) is not None:
-            return f"position {error.position}: {newer}"
+        case NewerLog():
+            return str(error)
         case BrokenChain():
             return f"the log is broken at {error}; see tallystick audit verify, and restore a copy of the store"
         case RefusedConfig():
@@ -162,16 +162,6 @@ def _advised(error: Exception) -> str:
         case OSError() if error.filename is not None:
             return f"{error.filename}: {error.strerror}"
     return str(error)
-
-
-def _newer_in(error: BaseException) -> str | None:
-    """What a log says that a newer tallystick has decided: it is not broken. None for any other."""
-    from tallystick.events.catalog.rules_version import NewerLog  # noqa: PLC0415 - loaded only where it is asked for
-
-    cause = error.__cause__
-    while cause is not None and not isinstance(cause, NewerLog):
-        cause = cause.__cause__
-    return None if cause is None else str(cause)
 
 
 @click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"]})

@@ -7,7 +7,7 @@ from tallystick.delegation.comparing import Compared, compared, handed_of, own_o
 from tallystick.delegation.identity import identity
 from tallystick.events.catalog import Event
 from tallystick.events.log.audit import Chain
-from tallystick.events.log.codec import decode_event
+from tallystick.events.log.reading import event_of
 from tallystick.events.log.store import Record, Store, StoreError, open_store
 
 
@@ -22,7 +22,7 @@ def compared_with(store: Store, where: str, key: str | None) -> Compared:
     last = store.last()
     if last is None:
         raise StoreError("there is nothing to compare: the log is empty")
-    fleet, own = identity(store), own_of(decode_event(one.data, one.name) for one in store.read(0, last.position))
+    fleet, own = identity(store), own_of(map(event_of, store.read(0, last.position)))
     if own.account is None:
         raise StoreError("there is nothing to compare: this fleet has had no parent (delegate: in its configuration)")
     chain = Chain()
@@ -46,5 +46,4 @@ def _opened(where: str, key: str | None) -> Store:
 
 
 def _events(chain: Chain, records: Iterator[Record]) -> Iterator[Event]:
-    for record in chain.proved(records):
-        yield decode_event(record.data, record.name)
+    yield from map(event_of, chain.proved(records))

@@ -14,7 +14,8 @@ from tallystick.config.prices import PriceList
 from tallystick.config.settings import Config
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
-from tallystick.events.log.codec import decode_answer, decode_event, encode_command
+from tallystick.events.log.codec import decode_answer, encode_command
+from tallystick.events.log.reading import event_of
 from tallystick.events.log.store import Record, Store
 
 Follow = Callable[[Sequence[e.Event]], None]
@@ -45,7 +46,7 @@ class Stage(SimulatedFleet):
         """
         stage = cls.open(store, config, prices, now)
         stage.followers = followers
-        stage.tell([decode_event(record.data, record.name) for record in store.read()])
+        stage.tell(list(map(event_of, store.read())))
         return stage
 
     def say(self, commands: list[c.Command], by: str, at: dt.datetime) -> list[Any]:

@@ -8,7 +8,8 @@ import msgspec
 from tallystick.events import catalog as e
 from tallystick.events.catalog import STORED_NAME
 from tallystick.events.log.audit import Replay
-from tallystick.events.log.codec import decode_event, exchange_of
+from tallystick.events.log.codec import exchange_of
+from tallystick.events.log.reading import event_of
 from tallystick.events.log.store import Record, Store
 from tallystick.explain.enforcement import behind_action
 from tallystick.explain.history import History
@@ -90,8 +91,7 @@ def _there(store: Store, position: int) -> Record:
 
 
 def _sentence_at(store: Store, position: int) -> str:
-    record = _there(store, position)
-    return sentence(decode_event(record.data, record.name))
+    return sentence(event_of(_there(store, position)))
 
 
 # --- the command around it -------------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from tallystick.actors.runtime.intake import Asker
 from tallystick.actors.runtime.messages import BudgetNote
 from tallystick.cycles.front import Front
 from tallystick.cycles.service import Cycles
+from tallystick.events.log.broken_chain import BrokenChain
 from tallystick.events.log.codec import decode_answer
 from tallystick.events.log.store import StoreAway, StoreError
 from tallystick.http.access import Access, Gate, Tokens
@@ -299,6 +300,7 @@ def _gate(service: Service) -> tuple[ASGIApp, Service]:
         HTTPException: _http_error,
         StoreAway: _away,
         StoreError: _unreadable,
+        BrokenChain: _unreadable,
         Exception: _failure,
     }
     app = Starlette(routes=routes, exception_handlers=handlers)

@@ -7,7 +7,7 @@ from tallystick.config.price import Tokens
 from tallystick.events import catalog as e
 from tallystick.events.catalog import STORED_NAME
 from tallystick.events.catalog.usage import tokens_of
-from tallystick.events.log.codec import decode_event
+from tallystick.events.log.reading import event_of
 from tallystick.events.log.store import Record
 from tallystick.reconcile.billed import Parts
 from tallystick.reconcile.books import Books, Reported, ms_of
@@ -128,7 +128,7 @@ def parts_of(tokens: Tokens) -> Parts:
 def _events(records: Iterable[Record]) -> Iterator[e.Event]:
     for record in records:
         if record.name in _NAMES:
-            yield decode_event(record.data, record.name)
+            yield event_of(record)
 
 
 def _is_split(said: Any) -> bool:

@@ -121,6 +121,9 @@ class Followed:
         except (BrokenChain, StoreError) as error:
             self.broken = str(error)
             log.critical("log_unreadable", reason=self.broken)
+        except Exception as error:
+            self.broken = f"{type(error).__name__}: {error}"
+            log.exception("following_failed")
 
     def _take(self, records: Sequence[Record]) -> None:
         with self._lock:

@@ -9,7 +9,7 @@ from collections import OrderedDict
 from typing import Final, NamedTuple, Protocol
 
 from tallystick.events.catalog import HoldSettled, Said, UsageCorrected, UsageReported
-from tallystick.events.log.codec import decode_event
+from tallystick.events.log.reading import event_of
 from tallystick.events.log.store import Store
 from tallystick.sources_of_tools import source_named
 from tallystick.telemetry.metrics import Figure
@@ -110,7 +110,7 @@ class SeriesOfFleet:
             record = None if position is None else next(iter(store.read(position - 1, position)), None)
             if record is None:
                 return at
-            event = decode_event(record.data, record.name)
+            event = event_of(record)
             assert isinstance(event, UsageReported | HoldSettled | UsageCorrected)
             said, calls = _said(event)
             first = event.record if isinstance(event, UsageCorrected) else event

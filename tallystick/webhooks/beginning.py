@@ -2,7 +2,7 @@
 
 from tallystick.config.loader import restore
 from tallystick.events.catalog import ConfigLoaded
-from tallystick.events.log.codec import decode_event
+from tallystick.events.log.reading import event_of
 from tallystick.events.log.store import Store
 
 
@@ -18,7 +18,7 @@ def beginning_of(name: str, store: Store) -> int:
     for record in store.read():
         if not record.name.startswith("config-loaded."):
             continue
-        event = decode_event(record.data, record.name)
+        event = event_of(record)
         assert isinstance(event, ConfigLoaded), "the name says so"
         was_there, is_there = is_there, name in restore(event.config).webhooks
         if is_there and not was_there:

@@ -19,6 +19,7 @@ import tenacity
 from tallystick.actors.runtime.log_feed import LogFeed
 from tallystick.config.outgoing import Webhook
 from tallystick.events.decide.webhook_kinds import kind_of
+from tallystick.events.log.broken_chain import BrokenChain
 from tallystick.events.log.store import Record, Store, StoreError
 from tallystick.webhooks.beginning import beginning_of
 from tallystick.webhooks.cloudevents import BATCH, SINGLE, body_of, id_of, mark_of
@@ -147,7 +148,7 @@ class Forwarder:
             except _Ended:
                 break
             except Exception as error:
-                if not isinstance(error, StoreError):
+                if not isinstance(error, BrokenChain | StoreError):
                     log.exception("webhook_failed", webhook=self.name)
                 attempt += 1
                 self._note(str(error))

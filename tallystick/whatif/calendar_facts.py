@@ -7,7 +7,8 @@ from typing import Any, Final
 import msgspec
 
 from tallystick.events import catalog as e
-from tallystick.events.log.codec import decode_event
+from tallystick.events.log.broken_chain import BrokenChain
+from tallystick.events.log.reading import event_of
 from tallystick.events.log.store import Record
 from tallystick.events.state.ledger import Ledger
 
@@ -29,8 +30,8 @@ def as_in_the_log(record: Record, event: e.Event) -> e.Event | None:
     if names is None:
         return None
     try:
-        recorded = decode_event(record.data, record.name)
-    except (msgspec.MsgspecError, ValueError):
+        recorded = event_of(record)
+    except BrokenChain:
         return None
     if type(recorded) is not type(event):
         return None

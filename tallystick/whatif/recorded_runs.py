@@ -10,12 +10,11 @@ import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
-import msgspec
-
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.catalog import STORED_NAME
-from tallystick.events.log.codec import decode_event
+from tallystick.events.log.broken_chain import BrokenChain
+from tallystick.events.log.reading import event_of
 from tallystick.events.state.money import money
 from tallystick.whatif.steps import REFUSED, Step
 
@@ -170,8 +169,8 @@ class RecordedRuns:
         for record in step.records:
             if record.name in _FOLLOWED:
                 # Nothing is proved here: what is wrong with a record is reported where it is applied.
-                with contextlib.suppress(msgspec.MsgspecError, ValueError):
-                    self._follow(decode_event(record.data, record.name), step.position)
+                with contextlib.suppress(BrokenChain):
+                    self._follow(event_of(record), step.position)
 
     def _run_of(self, command: c.Command) -> Run | None:
         """The run that a command was sent in, by its lease, its hold or its agent."""

@@ -11,9 +11,10 @@ from tallystick.events.decide import decide, pass_time
 from tallystick.events.decide.sources import is_larger
 from tallystick.events.decide.turn import Turn
 from tallystick.events.log.audit import Replay
-from tallystick.events.log.codec import GENESIS, decode_event, digest_of, encode_answer, seal
+from tallystick.events.log.codec import GENESIS, digest_of, encode_answer, seal
 from tallystick.events.log.correction import with_facts
 from tallystick.events.log.lookup import Records, Taken
+from tallystick.events.log.reading import event_of
 from tallystick.events.log.sources import SourcesOfLog
 from tallystick.events.log.store import Record
 from tallystick.events.messages.replies import Refusal
@@ -163,8 +164,7 @@ class Reproduction:
         """A plan that was refused is not in the log, but only its refusal. A plan can be refused only so."""
         due = pass_time(self.ledger, step.at)
         turn = Turn(self.ledger, step.at, step.id, step.by)
-        first = step.own[0]
-        recorded = decode_event(first.data, first.name)
+        recorded = event_of(step.own[0])
         assert isinstance(recorded, RequestRefused)
         turn.record(RequestRefused(request="ApplyMoves", code=PLAN_REFUSED, detail=recorded.detail))
         answer = Refusal(PLAN_REFUSED, recorded.detail)

@@ -11,6 +11,7 @@ from tallystick.events.decide.levels import STOP
 from tallystick.events.decide.spelling import is_known
 from tallystick.events.decide.turn import CLOCK
 from tallystick.events.log.audit import Replay
+from tallystick.events.log.reading import event_of
 from tallystick.events.log.store import Record
 from tallystick.events.messages import proposals as p
 from tallystick.events.messages.replies import Refusal, Reply
@@ -30,7 +31,7 @@ from tallystick.whatif.question import Question
 from tallystick.whatif.recorded_runs import RecordedRuns, Run
 from tallystick.whatif.shadow_specialists import Divergence, Judged, Shadows
 from tallystick.whatif.shifted_runs import ShiftedRuns, with_lease
-from tallystick.whatif.steps import Step, event_of
+from tallystick.whatif.steps import Step
 from tallystick.whatif.stretches import Stretches
 
 _INSTRUCTING = c.ReportUsage | c.Settle | c.Heartbeat

@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 
 from tallystick.events.catalog import STORED_NAME, Event
-from tallystick.events.log.codec import decode_event
+from tallystick.events.log.broken_chain import BrokenChain
+from tallystick.events.log.reading import event_of
 from tallystick.events.log.store import Record
 
 _SENTENCES = ("detail", "message", "reason_queued")
@@ -20,8 +21,8 @@ def event_as_worded(record: Record, event: Event) -> Event:
     """An event with the sentences that a record has in their places, where they name no other numbers."""
     names = [name for name in _SENTENCES if hasattr(event, name)]
     if names and record.name == STORED_NAME[type(event)]:
-        with contextlib.suppress(msgspec.MsgspecError, ValueError):
-            recorded = decode_event(record.data, record.name)
+        with contextlib.suppress(BrokenChain):
+            recorded = event_of(record)
             worded = {name: _words(getattr(recorded, name), getattr(event, name)) for name in names}
             return msgspec.structs.replace(event, **worded)
     return event

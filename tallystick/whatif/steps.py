@@ -14,7 +14,7 @@ from tallystick.events.catalog import STORED_NAME
 from tallystick.events.decide.turn import Waited
 from tallystick.events.decide.waiting import waited_of
 from tallystick.events.log.broken_chain import BrokenChain
-from tallystick.events.log.codec import decode_command, decode_event
+from tallystick.events.log.reading import command_of, event_of
 from tallystick.events.log.store import Record
 from tallystick.events.messages import proposals as p
 
@@ -57,12 +57,10 @@ class Step:
         """The command.
 
         Raises:
-            BrokenChain: this version of tallystick does not know it.
+            NewerLog: only a newer version knows it.
+            BrokenChain: it cannot be read.
         """
-        try:
-            return decode_command(self.request)
-        except (msgspec.MsgspecError, ValueError, ArithmeticError) as error:
-            raise BrokenChain(self.own[0].position, f"its command cannot be read: {error}") from error
+        return command_of(self.request, self.own[0].position)
 
     def waited(self) -> Waited | None:
         """How long a `Reserve` had waited for room when it was decided: the manager knew, and the log says it."""
@@ -140,18 +138,6 @@ class Step:
         aged = shown.aged or judged.aged
         unknown = judged.unknown if started else shown.unknown
         return msgspec.structs.replace(judged, id=self.id, aged=aged, expected_start=expected, unknown=unknown)
-
-
-def event_of(record: Record) -> e.Event:
-    """The event of a record that is not proved yet.
-
-    Raises:
-        BrokenChain: it cannot be read.
-    """
-    try:
-        return decode_event(record.data, record.name)
-    except (msgspec.MsgspecError, ValueError) as error:
-        raise BrokenChain(record.position, f"the record cannot be read: {error}") from error
 
 
 def _amount(answered: Budget, recorded: Amounts) -> Amounts:

@@ -8,7 +8,8 @@ from typing import NamedTuple
 from tallystick.events import catalog as e
 from tallystick.events.catalog import STORED_NAME, rules_version
 from tallystick.events.catalog.rules_version import FIRST_RULES
-from tallystick.whatif.steps import Step, event_of
+from tallystick.events.log.reading import event_of
+from tallystick.whatif.steps import Step
 
 _MARKS = frozenset({STORED_NAME[e.ConfigLoaded], STORED_NAME[e.RulesAdopted]})
 
@@ -37,7 +38,8 @@ class Stretches:
         """Take in the next step; whether it was decided by our version. A mark counts for its own step.
 
         Raises:
-            BrokenChain: a mark cannot be read, or is of a version that is newer than ours.
+            NewerLog: a mark is of a version that is newer than ours.
+            BrokenChain: a mark cannot be read.
         """
         if step.own and step.own[0].name in _MARKS:
             mark = event_of(step.own[0])

@@ -78,7 +78,7 @@ def test_a_log_whose_digests_do_not_follow_is_kept_as_it_is() -> None:
 
 
 def test_a_row_of_a_newer_version_is_named() -> None:
-    with pytest.raises(BrokenChain, match=r"position 3: segment\.v2 is not a row of this version"):
+    with pytest.raises(BrokenChain, match=r"position 3: segment\.v2 is no form of rows that this tallystick knows"):
         records_in(Row(3, "segment.v2", b"?"))
 
 

@@ -71,5 +71,5 @@ def test_old_versions_are_read_through_every_version_since(monkeypatch: pytest.M
 
 
 def test_an_event_of_a_newer_version_is_named() -> None:
-    with pytest.raises(ValueError, match=r"usage-reported\.v9 is not an event of this version"):
+    with pytest.raises(ValueError, match=r"usage-reported\.v9 is no event that this tallystick knows"):
         decode_event(b'{"type":"usage-reported.v9"}', "usage-reported.v9")

@@ -66,7 +66,7 @@ def test_an_event_of_a_later_version_is_named() -> None:
     body = body_of(record).replace(b"fleet-resumed.v1", b"fleet-resumed.v9")
     data = body + b',"digest":"' + sha256(GENESIS + body).hexdigest().encode() + b'"}'
     report = Verification().run([Record(1, "fleet-resumed.v9", data)])
-    assert "is not an event of this version of tallystick" in str(report.problems[0])
+    assert "is no event that this tallystick knows" in str(report.problems[0])
 
 
 def test_anchors_that_agree_are_counted() -> None:

@@ -265,5 +265,5 @@ def test_a_command_that_this_version_does_not_know_is_named_with_its_position() 
     place = records[-1].position
     data = b'{"type":"x","at":"2026-03-04T12:00:00Z","id":"a","command":{"type":"Levitate"},"reply":{}}'
     (step,) = steps_of([Record(place, "x", data)])
-    with pytest.raises(BrokenChain, match=f"position {place}: its command cannot be read"):
+    with pytest.raises(BrokenChain, match=f"position {place}: Levitate is no command that this"):
         _ = step.command

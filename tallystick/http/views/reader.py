@@ -70,10 +70,10 @@ class Reader:
             return _error("unknown_position", str(error))
         except views.Refused as error:
             return _error(error.code, str(error))
+        except (BrokenChain, StoreError) as error:  # before `ValueError`, which a `BrokenChain` is
+            return _error("report_failed", f"the log could not be read: {error}")
         except (_Wrong, ValueError) as error:
             return _error("invalid_parameter", str(error))
-        except (BrokenChain, StoreError) as error:
-            return _error("report_failed", f"the log could not be read: {error}")
 
     def _answer(self, question: Question) -> Any:
         state = self._state(question.at)
