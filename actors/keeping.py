@@ -53,7 +53,8 @@ def keep_snapshot(made: Made, store: Store) -> p.RecordSnapshot | None:
     """Keep a snapshot, and what is to be recorded of it: its hash. Where that fails, the fleet goes on."""
     try:
         store.save_snapshot(made.position, made.data)
-        store.sources.add((), made.position)
+        if store.sources.upto() < made.position:  # of one that comes late, more is known already
+            store.sources.add((), made.position)
     except StoreError as error:
         log.warning("snapshot_not_kept", position=made.position, reason=str(error))
         return None

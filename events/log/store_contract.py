@@ -157,7 +157,10 @@ class Store(Protocol):
         """
 
     def save_snapshot(self, position: int, data: bytes) -> None:
-        """Keep the state at a position, and only the newest few such snapshots."""
+        """Keep the state at a position, and only the newest few such snapshots; none from behind the end of the log.
+
+        One may come late: a newer one, which is kept already, stays.
+        """
 
     def snapshots(self, limit: int = SNAPSHOTS_KEPT) -> list[tuple[int, bytes]]:
         """The snapshots that are there, newest first, at most ``limit`` of them."""

@@ -82,8 +82,10 @@ class MemoryStore:
         return iter(())
 
     def save_snapshot(self, position: int, data: bytes) -> None:
-        before = sorted(old for old in self._snapshots if old < position)[1 - SNAPSHOTS_KEPT :]
-        self._snapshots = {old: self._snapshots[old] for old in before} | {position: data}
+        # A later one is of a log that is gone, unless the log has come so far: then this one comes late.
+        end = max(position, self._log.max_notification_id() or 0)
+        kept = {old: state for old, state in self._snapshots.items() if old <= end} | {position: data}
+        self._snapshots = {old: kept[old] for old in sorted(kept)[-SNAPSHOTS_KEPT:]}
 
     def snapshots(self, limit: int = SNAPSHOTS_KEPT) -> list[tuple[int, bytes]]:
         return sorted(self._snapshots.items(), reverse=True)[:limit]

@@ -33,6 +33,7 @@ from tallystick.events.log.postgres_session import check_session
 from tallystick.events.log.postgres_sources import PostgresSources
 from tallystick.events.log.postgres_tables import (
     BROKEN,
+    EVENTS,
     SNAPSHOTS,
     Connection,
     are_there,
@@ -183,8 +184,12 @@ class PostgresStore:
         ).format(table)
         try:
             with self._fenced() as connection:
-                later = SQL("DELETE FROM {} WHERE originator_id = %s AND originator_version >= %s").format(table)
-                connection.execute(later, (fleet, position))
+                # A later one is of a log that is gone, unless the log has come so far: then this one comes late.
+                later = SQL(
+                    "DELETE FROM {} WHERE originator_id = %s AND (originator_version = %s OR originator_version >"
+                    " greatest(%s, (SELECT max(originator_version) FROM {} WHERE originator_id = %s)))"
+                ).format(table, Identifier(EVENTS))
+                connection.execute(later, (fleet, position, position, fleet))
                 insert = SQL("INSERT INTO {} VALUES (%s, %s, 'snapshot.v1', %s)").format(table)
                 connection.execute(insert, (fleet, position, data))
                 older = SQL("DELETE FROM {} WHERE originator_id = %s AND originator_version NOT IN ({})")

@@ -52,7 +52,12 @@ class SqliteSnapshots:
             with self._datastore.transaction(commit=True) as cursor:
                 cursor.execute("SELECT sum(length(data)) FROM snapshot_parts WHERE position=?", (position,))
                 is_there = cursor.fetchone()[0] == len(data)
-                cursor.execute("DELETE FROM snapshots WHERE originator_version>=?", (position,))
+                # A later one is of a log that is gone, unless the log has come so far: then this one comes late.
+                cursor.execute(
+                    "DELETE FROM snapshots WHERE originator_version=?1 OR originator_version>max(?1, ifnull("
+                    "(SELECT max(originator_version) FROM stored_events WHERE originator_id=?2), 0))",
+                    (position, STREAM),
+                )
                 topic, state = (_IN_PARTS, b"") if is_there else (_WHOLE, data)
                 cursor.execute("INSERT INTO snapshots VALUES (?,?,?,?)", (STREAM, position, topic, state))
                 cursor.execute(

@@ -108,6 +108,22 @@ def test_a_fleet_that_has_stopped_records_none(url: str) -> None:
         assert fleet.halted == "the log is an old copy"
 
 
+def test_one_that_comes_late_takes_nothing_from_a_newer_one_or_from_the_index_of_sources(url: str) -> None:
+    with Fleet.open(url, QUIET) as fleet:
+        report(fleet)
+        late = made_of(fleet._manager.ledger)
+        report(fleet)
+        fleet.keep_snapshot()
+        fleet.quiesce()
+        newer = fleet.store.snapshots()
+        upto = fleet.store.sources.upto()
+        fleet._tell(MANAGER, Coming(late, fleet.store))
+        fleet.quiesce()
+        assert [position for position, _ in fleet.store.snapshots()] == [newer[0][0], late.position]
+        assert fleet.store.snapshots()[0] == newer[0]
+        assert fleet.store.sources.upto() >= upto > late.position
+
+
 def test_what_it_makes_is_the_state_at_that_position_and_not_behind_it(url: str) -> None:
     with Fleet.open(url, QUIET) as fleet:
         open_agents(fleet)

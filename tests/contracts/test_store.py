@@ -155,6 +155,20 @@ def test_a_snapshot_replaces_those_of_later_positions_because_their_log_is_gone(
     assert store.snapshots() == [(15, b"state at 15"), (10, b"state at 10")]
 
 
+def test_a_snapshot_that_comes_late_leaves_a_newer_one_of_the_log_where_it_is(store: Store) -> None:
+    """It was made by another process, and meanwhile one was made at once."""
+    store.append(records(1, 20))
+    for position in (10, 20, 15):
+        store.save_snapshot(position, b"state at %d" % position)
+    assert store.snapshots() == [(20, b"state at 20"), (15, b"state at 15")]
+    store.save_snapshot(18, b"state at 18")
+    store.save_snapshot(15, b"late state at 15")
+    assert store.snapshots() == [(20, b"state at 20"), (18, b"state at 18")], "only the newest are kept"
+    store.save_snapshot(25, b"state at 25")
+    store.save_snapshot(19, b"state at 19")
+    assert store.snapshots() == [(20, b"state at 20"), (19, b"state at 19")], "the log does not go up to 25"
+
+
 @pytest.mark.parametrize("data", [b"", b"\x00\xff not JSON", b"x" * 5_000_000], ids=["empty", "not JSON", "5 MB"])
 def test_a_snapshot_is_kept_as_it_is_whatever_it_holds(store: Store, data: bytes) -> None:
     store.save_snapshot(10, data)
