@@ -65,11 +65,20 @@ def wake_some() -> None:
 
 
 def wake_next() -> None:
-    """Wake the first of those who are due and have not gone."""
+    """Wake the first of those who are due and have not gone.
+
+    It is woken *before* it is taken out of the queue: where an interrupt comes in between, it is there to be woken once
+    more, which does no harm, and never out of the queue and asleep.
+    """
     while _DUE:
         try:
-            sleeper = _DUE.popleft()
+            sleeper = _DUE[0]
         except IndexError:
             return  # another thread has woken it
-        if sleeper.wake():
+        goes_on = sleeper.wake()
+        try:
+            _DUE.remove(sleeper)
+        except ValueError:
+            continue  # another thread has woken it, too
+        if goes_on:
             return

@@ -2,8 +2,9 @@
 
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from random import Random
 from typing import Any
@@ -47,10 +48,28 @@ def test_whatever_the_order_all_who_have_an_answer_wake_up(
         assert all(outcome == {"ok": {}} for patience, outcome in outcomes if patience == FOREVER)
 
 
-def played(asks: list[tuple[int, float]], first: int, order: Random) -> list[tuple[float, Any]]:
+@given(ASKS | GIVES_UP, st.sampled_from([0, 0, 1, 2]), st.integers(0, 2**32))
+def test_an_interrupt_between_any_two_steps_keeps_no_other_from_its_answer(
+    asks: list[tuple[int, float]], first: int, order: int
+) -> None:
+    """What an interrupted thread did not do, the watch does later: everyone that sleeps is due to be woken."""
+    for number in range(20):
+        outcomes = played(asks, first, Random(order + number), waking.wake_next, (Sleeper.wake, waking.wake_next))
+        assert len(outcomes) == len(asks)
+        interrupted = [outcome for _, outcome in outcomes if isinstance(outcome, KeyboardInterrupt)]
+        assert all(outcome in ({"ok": {}}, *interrupted) for patience, outcome in outcomes if patience == FOREVER)
+
+
+def played(
+    asks: list[tuple[int, float]],
+    first: int,
+    order: Random,
+    all_wait: Callable[[], None] | None = None,
+    interrupted: Sequence[Callable[..., object]] = (),
+) -> list[tuple[float, Any]]:
     """How long each was to wait, and what came of it."""
     envelopes, outcomes = asked(3), list[tuple[float, Any]]()
-    turns = Turns(WATCHED, order, _none_is_due)
+    turns = Turns(WATCHED, order, all_wait or _none_is_due, interrupted)
 
     def wait(message: int, patience: float) -> None:
         try:
@@ -62,7 +81,8 @@ def played(asks: list[tuple[int, float]], first: int, order: Random) -> list[tup
         for batch in (envelopes[:first], envelopes[first:]):
             for envelope in batch:
                 envelope.answers = [ANSWER]
-            answer_all(batch)
+            with suppress(KeyboardInterrupt):
+                answer_all(batch)
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(waking, "_DUE", deque())
@@ -70,7 +90,7 @@ def played(asks: list[tuple[int, float]], first: int, order: Random) -> list[tup
         patched.setattr(waking, "Lock", lambda: TurnLock(turns))
         patched.setattr(pending_module, "_SLEEPERS", TurnLock(turns))
         turns.run([*(partial(wait, *ask) for ask in asks), manage])
-        _none_is_due()
+        (all_wait or _none_is_due)()
     return outcomes
 
 

@@ -15,6 +15,10 @@ _FALLS_BEHIND = 0.05
 """How often one stands still from then on, until all others wait or have ended."""
 
 
+_INTERRUPTED = 0.2
+"""How often a line raises that may."""
+
+
 class Stuck(Exception):
     """Those that have not ended wait for one another."""
 
@@ -26,9 +30,19 @@ class Interrupted(float):
 class Turns:
     """Runs functions in threads of their own, of which one at a time executes a line of what is ``watched``."""
 
-    def __init__(self, watched: Sequence[Callable[..., object]], random: Random, all_wait: Callable[[], None]) -> None:
-        """``random`` says in which order. ``all_wait`` is called when nobody can."""
+    def __init__(
+        self,
+        watched: Sequence[Callable[..., object]],
+        random: Random,
+        all_wait: Callable[[], None],
+        interrupted: Sequence[Callable[..., object]] = (),
+    ) -> None:
+        """``random`` says in which order. ``all_wait`` is called when nobody can. A line of what is ``interrupted`` may
+        raise a KeyboardInterrupt before it is executed; a thread in which one did takes no more turns within what is
+        watched.
+        """
         self._watched = {one.__code__ for one in watched if isinstance(one, FunctionType)}
+        self._interrupted = {one.__code__ for one in interrupted if isinstance(one, FunctionType)}
         self._random, self._all_wait = random, all_wait
         self.now = 0.0
         self._players: list[_Player] = []
@@ -39,7 +53,7 @@ class Turns:
         Raises:
             Stuck: that will never be.
         """
-        self._players = [_Player(self._watched, play) for play in plays]
+        self._players = [_Player(self._watched, play, self._interrupts) for play in plays]
         ranks = self._random.sample(self._players, len(plays))
         try:
             while going := [one for one in ranks if not one.ended]:
@@ -53,6 +67,8 @@ class Turns:
                         ranks.append(able[0])
                     continue
                 self._all_wait()
+                if any(one.lock is not None and one.lock.lets(self.now, one.until) for one in going):
+                    continue
                 self.now = min(one.until for one in going)
                 if self.now == float("inf"):
                     raise Stuck(f"{len(going)} of {len(plays)}")
@@ -62,6 +78,9 @@ class Turns:
         for one in self._players:
             if one.error is not None:
                 raise one.error
+
+    def _interrupts(self, code: CodeType) -> bool:
+        return code in self._interrupted and self._random.random() < _INTERRUPTED
 
     def wait(self, lock: "TurnLock", until: float) -> None:
         """The thread that calls this can only go on when a lock is free, or at that time."""
@@ -110,11 +129,14 @@ class _GivenUp(BaseException):
 class _Player:
     """A thread that pauses before each of the lines."""
 
-    def __init__(self, watched: set[CodeType], play: Callable[[], object]) -> None:
+    def __init__(
+        self, watched: set[CodeType], play: Callable[[], object], interrupts: Callable[[CodeType], bool]
+    ) -> None:
         self.ended, self.until = False, float("inf")
         self.error: BaseException | None = None
         self.lock: TurnLock | None = None
         self._watched, self._play, self._is_over = watched, play, False
+        self._interrupts = interrupts
         self._go, self._paused = threading.Semaphore(0), threading.Semaphore(0)
         self.thread = threading.Thread(target=self._run, daemon=True)
         self.thread.start()
@@ -152,4 +174,6 @@ class _Player:
     def _trace(self, frame: FrameType, event: str, _: Any) -> Any:
         if event == "line":
             self.pause()
+            if self._interrupts(frame.f_code):
+                raise KeyboardInterrupt
         return self._trace if frame.f_code in self._watched else None
