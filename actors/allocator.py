@@ -16,7 +16,7 @@ from tallystick.actors.policies.scheduling.index import SchedulerIndex
 from tallystick.actors.policies.scheduling.placement import place
 from tallystick.actors.policies.scheduling.preemption import next_victim_at, preempt
 from tallystick.actors.policies.scheduling.queue import Ranked
-from tallystick.actors.policies.scheduling.queue_view import queue_view
+from tallystick.actors.policies.scheduling.queue_view import queue_answer
 from tallystick.actors.runtime.deadlines import Deadlines
 from tallystick.actors.runtime.messages import ALLOCATOR, Answered, Post, Proposal, Question
 from tallystick.actors.runtime.pending import refused
@@ -24,7 +24,9 @@ from tallystick.actors.runtime.waits import Waits
 from tallystick.config.amounts import InvalidAmount
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
+from tallystick.events.catalog.tasks import Expected
 from tallystick.events.decide.amounts import wait_ms
+from tallystick.events.decide.task_answers import has_passed
 from tallystick.events.evolve.table import TASK_EVENTS
 from tallystick.events.messages import proposals as p
 from tallystick.events.state.calendar import later
@@ -170,8 +172,9 @@ class Allocator:
             case c.GetTask():
                 self._show_or_wait(question, question.command, now)
             case c.GetQueue():
-                waiting = queue_view(self._index, question.command.limit, now)
-                self._propose(p.TellQueue(waiting=waiting, id=self._answer_id(now)), now, question)
+                answer = queue_answer(self._index, question.command.limit, now)
+                answer.id = self._answer_id(now)
+                self._propose(answer, now, question)
             case _:
                 raise TypeError(f"the allocator is not asked about {type(question.command).__name__}")
 
@@ -297,6 +300,8 @@ class Allocator:
                 told.expected_start = start
             else:
                 told.unknown = start
+            if has_passed(index.ledger, Expected(name, told.expected_start, told.unknown), now):
+                told.not_before = now
         self._propose(told, now, question)
 
     def _answer_id(self, now: dt.datetime) -> str:

@@ -41,11 +41,17 @@ _MILLISECOND = dt.timedelta(milliseconds=1)
 
 
 def status(
-    turn: Turn, task: Task, reason: Reason | None = None, unknown: WhyUnknown | None = None, kept_for: str | None = None
+    turn: Turn,
+    task: Task,
+    reason: Reason | None = None,
+    unknown: WhyUnknown | None = None,
+    kept_for: str | None = None,
+    not_before: dt.datetime | None = None,
 ) -> TaskStatus:
     """How a task stands. ``reason`` is why it does not run, where that is known already.
 
-    ``unknown`` is why its start cannot be expected, ``kept_for`` the task for which what it needs is kept.
+    ``unknown`` is why its start cannot be expected, ``kept_for`` the task for which what it needs is kept, and
+    ``not_before`` as in `TellTask`.
     """
     ledger, config = turn.ledger, turn.ledger.rules.config
     runs = task.runs > 0 and (task.state == "running" or not task.is_open)
@@ -63,7 +69,7 @@ def status(
         model=task.model if runs else None,
         token_budget=task.token_budget if runs else token_budget(config, task.agent_type),
         max_tokens=task.max_tokens if runs else max_tokens(config, task.agent_type),
-        expected_start=shown_time(task.expected_start) if queued else None,
+        expected_start=_shown_start(task, not_before) if queued else None,
         lease_expires_at=shown_time(task.lease_expires_at),
         expected_start_reason=_why_unknown(ledger, task, reason, unknown) if queued else None,
     )
@@ -130,7 +136,7 @@ def answer_task(turn: Turn, command: p.TellTask) -> TaskStatus | Refusal:
     if task is None:
         return unknown_task(command.task)
     _record_expected(turn, [Expected(task.id, command.expected_start, command.unknown)])
-    return status(turn, task, unknown=command.unknown, kept_for=command.kept_for)
+    return status(turn, task, None, command.unknown, command.kept_for, command.not_before)
 
 
 def answer_queue(turn: Turn, command: p.TellQueue) -> QueueStatus:
@@ -143,7 +149,7 @@ def answer_queue(turn: Turn, command: p.TellQueue) -> QueueStatus:
         _stopping(ledger.tasks.known[one.task], turn.now) for one in command.waiting if one.task in ledger.tasks.known
     )
     return QueueStatus(
-        [_queued(turn, one) for one in standpoints],
+        [_queued(turn, one, command.not_before) for one in standpoints],
         [*(_running(task) for task in ledger.tasks.running.values()), *(one for one in stopping if one is not None)],
     )
 
@@ -168,7 +174,18 @@ def _is_news(ledger: Ledger, expected: Expected) -> bool:
     return abs(before - expected.start) >= NEWS
 
 
-def _queued(turn: Turn, one: p.QueueView) -> QueuedTask:
+def has_passed(ledger: Ledger, expected: Expected, now: dt.datetime) -> bool:
+    """Whether the start that was announced last is shown again, where this one is expected now, and has passed."""
+    before = ledger.tasks.known[expected.task].expected_start
+    return before is not None and before < now and not _is_news(ledger, expected)
+
+
+def _shown_start(task: Task, not_before: dt.datetime | None) -> str | None:
+    start = task.expected_start
+    return shown_time(start if start is None or not_before is None else max(start, not_before))
+
+
+def _queued(turn: Turn, one: p.QueueView, not_before: dt.datetime | None) -> QueuedTask:
     ledger = turn.ledger
     task = ledger.tasks.known[one.task]
     waited_ms = max(0, (turn.now - task.queued_at) // _MILLISECOND)
@@ -186,7 +203,7 @@ def _queued(turn: Turn, one: p.QueueView) -> QueuedTask:
         terms=Terms(one.priority, one.wait, one.blocking),
         aged=one.aged,
         reason=reason,
-        expected_start=shown_time(task.expected_start),
+        expected_start=_shown_start(task, not_before),
         expected_start_reason=_why_unknown(ledger, task, reason, one.unknown),
         effective_priority=UNSET if source is None else effective_priority(task),
         inherited_from=UNSET if source is None else source.id,

@@ -205,13 +205,18 @@ class RecordOverdue(Command):
 
 
 class TellTask(Command):
-    """Answer `GetTask`, with what the allocator expects; ``kept_for`` as in `PlaceTask`."""
+    """Answer `GetTask`, with what the allocator expects; ``kept_for`` as in `PlaceTask`.
+
+    ``not_before`` is there where the start that was announced last is still about right, and has passed: it is shown
+    as this time.
+    """
 
     group: ClassVar[str] = "internal"
     task: Name
     expected_start: dt.datetime | None = None
     unknown: WhyUnknown | None = None
     kept_for: Name | None = None
+    not_before: dt.datetime | None = None
 
 
 class QueueView(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -229,10 +234,11 @@ class QueueView(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class TellQueue(Command):
-    """Answer `GetQueue`, in the allocator's order."""
+    """Answer `GetQueue`, in the allocator's order; ``not_before`` as in `TellTask`, for all of them."""
 
     group: ClassVar[str] = "internal"
     waiting: list[QueueView]
+    not_before: dt.datetime | None = None
 
 
 class OpenFleet(Command):

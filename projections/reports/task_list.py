@@ -59,6 +59,7 @@ def _place(row: TaskRow) -> tuple[int, float, str]:
 
 
 def _listed(row: TaskRow, now: dt.datetime) -> ListedTask:
+    start = row.expected_start if row.state == "queued" else None
     so_far = max(0, (now - row.since) // _MILLISECOND)
     return ListedTask(
         task=row.task,
@@ -73,7 +74,7 @@ def _listed(row: TaskRow, now: dt.datetime) -> ListedTask:
         submitted_at=_stamp(row.submitted_at) or "",
         started_at=_stamp(row.started_at),
         ended_at=_stamp(row.ended_at),
-        expected_start=_stamp(row.expected_start) if row.state == "queued" else None,
+        expected_start=_stamp(start and max(start, now)),
         waited_minutes=minutes(row.waited_ms + (so_far if row.state == "queued" else 0)),
         ran_minutes=minutes(row.busy_ms + (so_far if row.state == "running" else 0)),
         used=edge(row.used.triple),

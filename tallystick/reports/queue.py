@@ -11,10 +11,9 @@ from typing import Any
 import msgspec
 
 from tallystick.actors.policies.scheduling.index import SchedulerIndex
-from tallystick.actors.policies.scheduling.queue_view import queue_view
+from tallystick.actors.policies.scheduling.queue_view import queue_answer
 from tallystick.events.decide.task_answers import answer_queue
 from tallystick.events.decide.turn import Turn
-from tallystick.events.messages.proposals import TellQueue
 from tallystick.events.messages.task_replies import QueuedTask, QueueStatus
 from tallystick.events.state.ledger import Ledger
 
@@ -37,7 +36,7 @@ def queue_of(ledger: Ledger, now: dt.datetime, limit: int) -> QueueStatus:
     still counts. The expected starts are written into the state too, which is of no use for anything else then.
     """
     turn = Turn(ledger, now, "", "")
-    return answer_queue(turn, TellQueue(waiting=queue_view(SchedulerIndex(ledger), limit, turn.now)))
+    return answer_queue(turn, queue_answer(SchedulerIndex(ledger), limit, turn.now))
 
 
 def record_of(task: QueuedTask) -> QueuedRecord:

@@ -1,6 +1,7 @@
 """A slot goes at once to a task that can start: one that cannot, for want of money or of the day, holds up no other."""
 
 import datetime as dt
+import itertools
 from typing import Any
 
 import pytest
@@ -8,6 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tallystick.events.decide.admission import obstacle
+from tallystick.whatif.mismatch import Mismatch
+from tallystick.whatif.reproduction import Reproduction
+from tallystick.whatif.steps import steps_of
 from tests.support.core import START
 from tests.support.driving import Outcome, simulated, timed
 from tests.support.strategies import Step, commands
@@ -266,3 +270,54 @@ def test_no_accepted_number_makes_a_later_message_fail(
     )
     assert all("ok" in reply or reply["error"]["code"] for reply in outcome.replies)
     assert "ok" in outcome.replies[-1]
+
+
+def test_no_start_is_shown_that_has_passed_also_where_it_was_announced_and_is_still_about_right() -> None:
+    """The answers in the log come out the same when they are decided again."""
+    late, get = submit(0, "busy", estimated_minutes=1), {"type": "GetTask", "task": "t"}
+    outcome = played(
+        config(**ONE_SLOT), late, submit(0, "t"), (1, get), (90, get), (91, QUEUE), submit(91, "u"), (100, QUEUE)
+    )
+    first, at_90, (at_91, *_), (at_100, second) = (
+        outcome.replies[-6]["ok"],
+        outcome.replies[-4]["ok"],
+        outcome.replies[-3]["ok"]["tasks"],
+        outcome.replies[-1]["ok"]["tasks"],
+    )
+    assert first["expected_start"] == "2026-03-04T12:01:00Z"
+    assert [one["expected_start"] for one in (at_90, at_91, at_100)] == [
+        "2026-03-04T12:01:30Z",
+        "2026-03-04T12:01:31Z",
+        "2026-03-04T12:01:40Z",
+    ]
+    assert second["task"] == "u"
+    assert mismatch(outcome) is None
+
+
+def mismatch(outcome: Outcome) -> Mismatch | None:
+    """The first record that is not as recorded when the log is decided again."""
+    reproduction = Reproduction()
+    return next(filter(None, map(reproduction.take, steps_of(outcome.records))), None)
+
+
+ASKED = st.sampled_from(["a", "b", "c"])
+SHORT = st.tuples(
+    st.integers(0, 70),
+    st.builds(lambda task: {"type": "GetTask", "task": task}, ASKED)
+    | st.just(QUEUE)
+    | st.builds(lambda task, minutes: submit(0, task, estimated_minutes=minutes)[1], ASKED, st.integers(1, 3))
+    | st.builds(lambda task: {"type": "CancelTask", "task": task, "reason": "r"}, ASKED),
+)
+
+
+@CHANCE
+@given(st.lists(SHORT, min_size=4, max_size=25))
+def test_whatever_is_asked_no_answer_shows_a_start_before_its_own_time(asked: list[tuple[int, dict[str, Any]]]) -> None:
+    times = list(itertools.accumulate(seconds for seconds, _ in asked))
+    outcome = played(config(**ONE_SLOT), *zip(times, (message for _, message in asked), strict=True))
+    for seconds, reply in zip(times, outcome.replies[1:], strict=True):
+        answer = reply.get("ok", {})
+        starts = [task.get("expected_start") for task in (answer, *answer.get("tasks", ()))]
+        now = START + dt.timedelta(seconds=seconds)
+        assert all(dt.datetime.fromisoformat(start) >= now for start in starts if start is not None)
+    assert mismatch(outcome) is None

@@ -11,6 +11,7 @@ from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.messages import proposals as p
 from tallystick.projections.reports.task_day import TaskDay, Waits
+from tallystick.projections.reports.task_list import listed_tasks
 from tallystick.projections.reports.task_report import tasks_report
 from tallystick.projections.store.projector import Projector
 from tallystick.projections.store.view_store import MemoryViewStore
@@ -69,6 +70,14 @@ def test_what_is_in_a_tasks_way_is_reported_while_it_waits_and_how_long_it_waite
     core.wait(600).given(complete("first"), start("t"))
     row = task(core)
     assert (row.state, row.waits, row.waited_ms, row.code) == ("running", 1, 600_000, None)
+
+
+def test_an_announced_start_that_has_passed_is_listed_as_now() -> None:
+    core = one_slot()
+    core.given(submit("first"), submit("t", expected_start=core.now + dt.timedelta(minutes=1)))
+    core.wait(90)
+    row = next(row for row in listed_tasks(view_store_of(core), core.now) if row.task == "t")
+    assert row.expected_start == core.now.isoformat().replace("+00:00", "Z")
 
 
 def test_why_no_start_can_be_expected_is_kept_until_one_can_or_the_task_runs() -> None:

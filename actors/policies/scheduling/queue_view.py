@@ -4,10 +4,20 @@ import datetime as dt
 import itertools
 
 from tallystick.actors.policies.scheduling.index import SchedulerIndex
+from tallystick.events.catalog.tasks import Expected
+from tallystick.events.decide.task_answers import has_passed
 from tallystick.events.messages import proposals as p
 
 
-def queue_view(index: SchedulerIndex, limit: int, now: dt.datetime) -> list[p.QueueView]:
+def queue_answer(index: SchedulerIndex, limit: int, now: dt.datetime) -> p.TellQueue:
+    """The answer to `GetQueue`, without an id."""
+    waiting = _queue_view(index, limit, now)
+    starts = (Expected(one.task, one.expected_start, one.unknown) for one in waiting)
+    has_passed_one = any(has_passed(index.ledger, one, now) for one in starts)
+    return p.TellQueue(waiting=waiting, not_before=now if has_passed_one else None)
+
+
+def _queue_view(index: SchedulerIndex, limit: int, now: dt.datetime) -> list[p.QueueView]:
     """The first ``limit`` waiting tasks in the order of the queue; scores to 6 places."""
     queue, moment = index.queue, index.moment(now)
     expected = index.expected(moment) if limit else {}
