@@ -91,7 +91,7 @@ class ReceiverProcess:
 
     @property
     def accepted(self) -> list[dict[str, Any]]:
-        """The events that it has accepted, in their order, repeats too. The last line may not be there yet as a whole."""
+        """The events that it has accepted, in their order, repeats too. The last line may be on its way."""
         with contextlib.suppress(FileNotFoundError):
             lines = (self.folder / "accepted").read_text(encoding="utf-8").split("\n")[:-1]
             return [json.loads(line) for line in lines]
