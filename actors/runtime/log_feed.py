@@ -1,5 +1,6 @@
 """The log of a running fleet for readers within its program: what is there by position, and word of what comes."""
 
+import threading
 from collections.abc import Callable, Sequence
 
 from tallystick.events.log.store import Record, Store
@@ -15,6 +16,7 @@ class LogFeed:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._followers: tuple[Follower, ...] = ()
+        self._changing = threading.Lock()
 
     def newest(self) -> int:
         """The newest position that is durable; 0 in an empty log.
@@ -57,11 +59,13 @@ class LogFeed:
         """Call with the records of every batch that is committed from now on, in the manager's turn: it returns at
         once.
         """
-        self._followers = (*self._followers, follower)
+        with self._changing:
+            self._followers = (*self._followers, follower)
 
     def unfollow(self, follower: Follower) -> None:
         """Call it no more."""
-        self._followers = tuple(one for one in self._followers if one != follower)
+        with self._changing:
+            self._followers = tuple(one for one in self._followers if one != follower)
 
     def publish(self, records: Sequence[Record]) -> None:
         """Tell all who follow what was committed."""

@@ -110,6 +110,9 @@ class Link:
             except BehindParent as error:
                 self._halt(str(error))
                 return
+            except Exception:
+                # As where the fleet itself does not answer in time. What is under way is in its log, and goes on there.
+                log.exception("exchange_failed")
 
     def _look(self) -> None:
         """Exchange until nothing follows from it."""

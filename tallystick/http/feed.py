@@ -59,6 +59,8 @@ class Feed:
         """From now on, call ``wake`` where there is something new."""
         if not self._listeners:
             self._reader.records.follow(self._take)
+            # What was left from before may have a gap behind it: `reached` says what is to be read from the store.
+            self._new.clear()
         self._listeners.add(wake)
 
     def remove(self, wake: Callable[[], None]) -> None:

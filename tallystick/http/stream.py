@@ -35,18 +35,17 @@ _HEARTBEAT: Final = b":\n\n"
 class Pace:
     """How much all streams may send together, so that many listeners leave the writer its processor.
 
-    What a listener does not get in time waits in the log: it comes later, or from the store.
+    What a listener does not get in time waits in the log: it comes later, or from the store. ``clock`` is in seconds.
     """
 
-    def __init__(self, bytes_per_second: float = BYTES_PER_SECOND) -> None:
-        self._per_second = bytes_per_second
-        self._loop = asyncio.get_running_loop()
+    def __init__(self, clock: Callable[[], float], bytes_per_second: float = BYTES_PER_SECOND) -> None:
+        self._per_second, self._clock = bytes_per_second, clock
         self._taken_until = 0.0
 
     def wait_for(self, chunk: Chunk) -> float:
         """Take what a chunk needs; in how many seconds it may be sent."""
         needed = len(chunk.frames) * (READ_FACTOR if chunk.was_read else 1)
-        now = self._loop.time()
+        now = self._clock()
         self._taken_until = max(self._taken_until, now - BURST_SECONDS) + needed / self._per_second
         return max(0.0, self._taken_until - now)
 
@@ -62,7 +61,7 @@ class Streams:
         streams_max: int = STREAMS_MAX,
         heartbeat_seconds: float = HEARTBEAT_SECONDS,
     ) -> None:
-        self.feed, self.pace = Feed(reader), Pace()
+        self.feed, self.pace = Feed(reader), Pace(asyncio.get_running_loop().time)
         self.stopping, self.heartbeat_seconds = stopping, heartbeat_seconds
         self._reader, self._measures, self._max = reader, measures, streams_max
         self._watch: asyncio.Task[None] | None = None

@@ -25,6 +25,7 @@ TAKE_BACK_SECONDS: Final = 3.0
 """How long one that has handed over leaves the place to others; where none takes it, it goes on itself."""
 ORDER_SECONDS: Final = 90.0
 """How long a hand-over may take: what was accepted is finished first."""
+_STOPPED: Final = "the server is being stopped"
 log = structlog.wrap_logger(logging.getLogger("tallystick.standby"))
 
 
@@ -42,6 +43,7 @@ class Role:
         self._say_at = 0.0
         self._away: str | None = None
         self._order: Future[str] | None = None
+        self._ordering = threading.Lock()
         self._left_until: float | None = None
         """Until when the place is left to others, while this hands over."""
         self._due, self._closing = threading.Event(), threading.Event()
@@ -69,8 +71,9 @@ class Role:
         self._due.set()
         if self._thread.is_alive():
             self._thread.join()
-        if self._order is not None and not self._order.done():
-            self._order.set_exception(NotHandedOver("not_taken_over", "the server is being stopped"))
+        with self._ordering:
+            if self._order is not None and not self._order.done():
+                self._order.set_exception(NotHandedOver("not_taken_over", _STOPPED))
         self._servers.close()
 
     def hand_over(self) -> str:
@@ -83,10 +86,13 @@ class Role:
             writer = self._fleet.writer
             where = "not known now" if writer is None else writer.url or writer.holder
             raise NotHandedOver("not_writer", f"this server is a standby; the writer is {where}")
-        if self._order is not None:
-            raise NotHandedOver("not_writer", "this server is handing over already")
         order: Future[str] = Future()
-        self._order = order
+        with self._ordering:
+            if self._closing.is_set():
+                raise NotHandedOver("not_taken_over", _STOPPED)
+            if self._order is not None:
+                raise NotHandedOver("not_writer", "this server is handing over already")
+            self._order = order
         self._due.set()
         try:
             return order.result(ORDER_SECONDS)
@@ -187,14 +193,13 @@ class Role:
             return
         if self._fleet.fleet is not None:
             text = f"no standby took over within {TAKE_BACK_SECONDS:g} s: this server is the writer again"
+            self._order = self._left_until = None
             order.set_exception(NotHandedOver("not_taken_over", text))
         elif writer is not None and writer.valid and (writer.url is not None or self._clock() > self._left_until):
             log.info("handed_over", to=writer.url or writer.holder)
             self._takes_from = 0.0
+            self._order = self._left_until = None
             order.set_result(writer.url or writer.holder)
-        else:
-            return
-        self._order = self._left_until = None
 
     def _note_away(self, why: str | None) -> None:
         """Log the first failure of a series, and its end."""

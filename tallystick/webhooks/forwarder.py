@@ -86,12 +86,15 @@ class Forwarder:
         """Events that were accepted since this began."""
         self.failures = 0
         """Requests that were not accepted."""
-        self.is_behind = True
-        """Whether something may be left to send."""
+        self._has_news, self._is_at_work = False, True
+        """Of a record that was committed, one of both says so until it is sent: the first is taken back behind the
+        other, and asked before it.
+        """
         self._source, self._kept, self._before, self._now = source, kept, before, now
         self._came_at = came_at
         self._closing, self._news = threading.Event(), threading.Event()
-        self._is_removed = False
+        self.removed: threading.Event = threading.Event() if before is None or before.is_removed else before.removed
+        """Shared with those whose place was taken and who may still send: the webhook is the same."""
         self._pause = pause or self._closing.wait
         self._connection = Connection(hook, networks)
         self._kinds = frozenset(hook.kinds)
@@ -118,8 +121,18 @@ class Forwarder:
 
     def remove(self) -> None:
         """End; where the webhook is configured again later, it begins anew."""
-        self._is_removed = True
+        self.removed.set()
         self.end()
+
+    @property
+    def is_removed(self) -> bool:
+        """Whether its webhook is not configured any more."""
+        return self.removed.is_set()
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether something may be left to send."""
+        return self._has_news or self._is_at_work
 
     def join(self, seconds: float | None = None) -> bool:
         """Wait until it has ended; whether it has."""
@@ -128,7 +141,7 @@ class Forwarder:
 
     def _follow(self, _: Sequence[Record]) -> None:
         """In the manager's turn."""
-        self.is_behind = True
+        self._has_news = True
         if not self._news.is_set():
             self._news.set()
 
@@ -137,6 +150,7 @@ class Forwarder:
     def _run(self) -> None:
         if self._before is not None:
             self._before.join()
+            self._before = None
         attempt = 0
         while not self._source.ended():
             try:
@@ -157,7 +171,7 @@ class Forwarder:
                 self._pause(min(WAIT_FIRST * 2 ** min(attempt, 10), WAIT_MAX))
         self._source.records.unfollow(self._follow)
         self._connection.close()
-        if self._is_removed:
+        if self.is_removed:
             with contextlib.suppress(StoreError):
                 self._kept.drop(self.name)
 
@@ -183,7 +197,9 @@ class Forwarder:
 
     def _go_on(self) -> None:
         while True:
+            self._is_at_work = True
             self._news.clear()
+            self._has_news = False
             records = self._source.records.page(self._read, PAGE, PAGE_BYTES)
             if (end := self._ends_before) is not None:
                 records = [one for one in records if one.position < end]
@@ -192,7 +208,7 @@ class Forwarder:
                 if len(records) < PAGE:
                     self._pause(PACE_SECONDS)
                 continue
-            self.is_behind = self._news.is_set() or bool(self._suspects)
+            self._is_at_work = bool(self._suspects)
             if self._closing.is_set():
                 self._keep_read()
                 raise _Ended
@@ -257,7 +273,7 @@ class Forwarder:
                 return
 
     def _try(self, id: str, body: bytes, content_type: str) -> None:
-        if self._source.ended() or self._is_removed:
+        if self._source.ended() or self.is_removed:
             raise _Ended
         try:
             self._connection.send(id, int(self._now()), body, content_type)

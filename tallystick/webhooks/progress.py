@@ -69,11 +69,15 @@ class KeptInMemory:
 
 
 class KeptInFile:
-    """In a file beside the log's, which is replaced as a whole. It is not synced: what is lost is sent again."""
+    """In a file beside the log's, which is replaced as a whole. It is not synced: what is lost is sent again.
+
+    Once it was closed, it is another's to write: what is kept late would take back what that one has kept.
+    """
 
     def __init__(self, file: Path) -> None:
         self._file, self._changing = file, threading.Lock()
         self._known: dict[str, Progress] | None = None
+        self._is_closed = False
 
     def load(self) -> Mapping[str, Progress]:
         try:
@@ -95,7 +99,8 @@ class KeptInFile:
                 self._write({one: progress for one, progress in known.items() if one != name})
 
     def close(self) -> None:
-        """Nothing is open."""
+        with self._changing:
+            self._is_closed = True
 
     def _all(self) -> dict[str, Progress]:
         """What was written last: the fleet's writer is the only one that writes it."""
@@ -104,6 +109,8 @@ class KeptInFile:
         return self._known
 
     def _write(self, progress: dict[str, Progress]) -> None:
+        if self._is_closed:
+            raise StoreError(f"{self._file} is not this fleet's to write any more: the fleet was closed")
         beside = self._file.with_name(f"{self._file.name}.{os.getpid()}.new")
         try:
             beside.write_bytes(msgspec.json.encode(progress, order="sorted"))

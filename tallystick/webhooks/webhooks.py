@@ -3,7 +3,7 @@
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tallystick.actors.runtime.log_feed import LogFeed
@@ -39,6 +39,9 @@ class Webhooks:
         self._store, self._records, self._ended = store, records, ended
         self._changing = threading.Lock()
         self._forwarders: dict[str, Forwarder] = {}
+        self._leaving: dict[str, Forwarder] = {}
+        """Those that were taken out, and may have something on its way: who has the name next waits for them."""
+        self._is_configured = False
         self._kept: Kept | None = None
         self._is_finished = False
         self._source: Source | None = None
@@ -50,36 +53,44 @@ class Webhooks:
                 self.configure(restore(event.config), event.position)
 
     def begin(self, config: Config) -> None:
-        """What is configured when the fleet is opened; of what was configured before, nothing is kept."""
-        if config.webhooks or not is_postgres(self._store.url):
-            with self._changing, contextlib.suppress(StoreError):
-                for name in self._keeping().load().keys() - config.webhooks.keys():
-                    self._keeping().drop(name)
-        self.configure(config)
+        """What is configured when the fleet is opened, unless what came into force since was followed already; of what
+        was configured before, nothing is kept.
+        """
+        with self._changing:
+            if not self._is_configured:
+                self._configure(config, None)
+            if self._forwarders or not is_postgres(self._store.url):
+                with contextlib.suppress(StoreError):
+                    self._drop(self._keeping().load().keys() - self._forwarders.keys())
 
-    def configure(self, config: Config, position: int | None = None) -> None:
+    def configure(self, config: Config, position: int) -> None:
         """Send to these webhooks from now on, and to no others. ``position`` is where they came into force: what was
         recorded before it is sent as it was configured then, where that is accepted at once.
         """
-        if not config.webhooks and not self._forwarders:
+        with self._changing:
+            self._configure(config, position)
+
+    def _configure(self, config: Config, position: int | None) -> None:
+        self._is_configured = True
+        if self._is_finished or not (config.webhooks or self._forwarders):
             return
         from tallystick.webhooks.forwarder import Forwarder  # noqa: PLC0415 - what it needs takes long to load
 
         networks = config.notification_networks
-        with self._changing:
-            if self._is_finished:
-                return
-            for name in self._forwarders.keys() - config.webhooks.keys():
-                self._forwarders.pop(name).remove()
-            for name, hook in config.webhooks.items():
-                before = self._forwarders.get(name)
-                if before is not None and (before.hook, before.networks) == (hook, networks):
-                    continue
-                if before is not None:
-                    before.end(position)
-                made = Forwarder(name, hook, networks, self._of_fleet(), self._keeping(), before, position)
-                self._forwarders[name] = made
-                made.begin()
+        for name in self._forwarders.keys() - config.webhooks.keys():
+            removed = self._leaving[name] = self._forwarders.pop(name)
+            removed.remove()
+        for name, hook in config.webhooks.items():
+            before = self._forwarders.get(name)
+            if before is not None and (before.hook, before.networks) == (hook, networks):
+                continue
+            if before is not None:
+                before.end(position)
+            else:
+                before = self._leaving.pop(name, None)
+            made = Forwarder(name, hook, networks, self._of_fleet(), self._keeping(), before, position)
+            self._forwarders[name] = made
+            made.begin()
 
     def finish(self) -> None:
         """Try once what is left, for up to `FINISH_SECONDS`, and send nothing more."""
@@ -89,11 +100,17 @@ class Webhooks:
             for one in forwarders:
                 one.end()
             end = time.monotonic() + FINISH_SECONDS
-            for one in forwarders:
+            for one in (*forwarders, *self._leaving.values()):
                 one.join(max(0.0, end - time.monotonic()))
             if self._kept is not None:
+                with contextlib.suppress(StoreError):
+                    self._drop(self._leaving)
                 self._kept.close()
                 self._kept = None
+
+    def _drop(self, names: Iterable[str]) -> None:
+        for name in names:
+            self._keeping().drop(name)
 
     @property
     def is_behind(self) -> bool:

@@ -29,7 +29,7 @@ from tallystick.standby.role import Role
 from tallystick.standby.shared import SharedFleet
 from tests.support.asgi import Answered, call
 from tests.support.postgres import shared
-from tests.support.programs import until
+from tests.support.programs import SECONDS, until
 
 
 class Member:
@@ -104,12 +104,21 @@ def test_a_standby_where_there_is_no_writer_is_the_writer_at_once(url: str, memb
     until(lambda: standby.writes)
 
 
-def test_a_hand_over_goes_to_a_standby_and_back(members: Any) -> None:
+def test_a_hand_over_goes_to_a_standby_and_back(members: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(roles, "TAKE_BACK_SECONDS", SECONDS)
     first, second = members(standby=False), members(standby=True)
     assert first.role.hand_over() == second.address
     assert (first.writes, second.writes) == (False, True)
     assert second.role.hand_over() == first.address
     assert (first.writes, second.writes) == (True, False)
+
+
+def test_a_server_that_is_being_stopped_hands_nothing_over(members: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(roles, "ORDER_SECONDS", 0.0)
+    writer = members(standby=False)
+    writer.role.close()
+    with pytest.raises(NotHandedOver, match="being stopped"):
+        writer.role.hand_over()
 
 
 def test_without_a_standby_nothing_is_handed_over(members: Any) -> None:
@@ -136,15 +145,16 @@ def test_where_no_standby_takes_the_place_the_writer_goes_on(
     dying.close()
 
 
-def test_what_waits_for_a_writer_goes_to_the_one_that_takes_over(url: str, members: Any) -> None:
+def test_what_waits_for_a_writer_goes_to_the_one_that_takes_over(
+    url: str, members: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with Fleet.open(url, notify=False) as program:
         program.ask({"type": "AllocateBudget", "agent": "a", "budget": {"tokens": 10}})
         standby = members(standby=True)
         asked = {"type": "ReportUsage", "agent": "a", "usage": {"tokens": 1}}
-        monkey = pytest.MonkeyPatch()
-        monkey.setattr(to_writer, "HOLD_SECONDS", 0.05)
+        monkeypatch.setattr(to_writer, "HOLD_SECONDS", 0.05)
         refused = standby.ask("/v1/messages", asked)
-        monkey.undo()
+        monkeypatch.setattr(to_writer, "HOLD_SECONDS", SECONDS)
         # A program that opened the fleet itself is no server that could be asked.
         assert (refused.status, refused.json["code"]) == (503, "no_writer")
         assert "process" in refused.json["detail"]

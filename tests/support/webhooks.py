@@ -14,7 +14,7 @@ from tallystick.config.outgoing import Webhook
 from tallystick.webhooks.forwarder import Forwarder, Source
 from tallystick.webhooks.progress import Kept, KeptInMemory
 from tests.support.core import START
-from tests.support.programs import until
+from tests.support.programs import SECONDS, until
 from tests.support.webhook_receiver import SECRET, is_signed
 
 LOCAL = ("127.0.0.1",)
@@ -79,6 +79,39 @@ class Answering:
         return Handler
 
 
+class Held:
+    """The receiver's answer to the first request, which is on its way until it ``goes_on``; the others are accepted."""
+
+    def __init__(self, receiver: Answering) -> None:
+        self.is_on_its_way, self.goes_on = threading.Event(), threading.Event()
+        receiver.answer = self._answer
+
+    def until_on_its_way(self) -> None:
+        assert self.is_on_its_way.wait(SECONDS)
+
+    def _answer(self, _: Request) -> int:
+        self.is_on_its_way.set()
+        return 204 if self.goes_on.wait(SECONDS) else 503
+
+
+def named(receiver: Answering, **more: Any) -> dict[str, Any]:
+    """A configuration with one webhook."""
+    hook = {"url": receiver.url, "secret": f"${{{VARIABLE}}}", **more}
+    return {"webhooks": {"audit": hook}, "notification_networks": [*LOCAL]}
+
+
+@contextmanager
+def answering() -> Iterator[Answering]:
+    """A receiver, and the secret that is shared with it."""
+    os.environ[VARIABLE] = SECRET
+    made = Answering()
+    try:
+        yield made
+    finally:
+        made.close()
+        del os.environ[VARIABLE]
+
+
 class Sending:
     """A fleet, a receiver, and what is between them. ``waits`` are the seconds that it has waited for."""
 
@@ -125,14 +158,10 @@ class Sending:
 @contextmanager
 def sending() -> Iterator[Sending]:
     """A fleet with some events, and a receiver."""
-    os.environ[VARIABLE] = SECRET
-    receiver = Answering()
-    with Fleet.open("memory:", clock=ManualClock(START)) as fleet:
+    with answering() as receiver, Fleet.open("memory:", clock=ManualClock(START)) as fleet:
         fleet.ask({"type": "AllocateBudget", "agent": "a", "budget": {"tokens": 10}})
         made = Sending(fleet, receiver)
         try:
             yield made
         finally:
             made.end()
-            receiver.close()
-            del os.environ[VARIABLE]

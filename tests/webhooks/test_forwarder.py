@@ -11,7 +11,7 @@ from tallystick.events.log.store import StoreError
 from tallystick.webhooks.forwarder import REFUSALS, SUSPECTS_MAX, WAIT_MAX
 from tallystick.webhooks.progress import Progress
 from tallystick.webhooks.sending import OF_THE_RECEIVER
-from tests.support.programs import until
+from tests.support.programs import SECONDS, until
 from tests.support.webhooks import Answering, Request, Sending, sending
 
 
@@ -178,13 +178,20 @@ def test_of_several_in_a_row_that_are_refused_each_is_passed_over(hook: Sending)
 
 def test_a_receiver_that_refuses_everything_loses_nothing(hook: Sending) -> None:
     hook.record(2 * SUSPECTS_MAX)
-    refuses = True
-    hook.receiver.answer = lambda request: 400 if refuses else 204
+    is_on_its_way, accepts = threading.Event(), threading.Event()
+
+    def answer(_: Request) -> int:
+        if hook.waits.count(WAIT_MAX) < 2:
+            return 400
+        is_on_its_way.set()
+        return 204 if accepts.wait(SECONDS) else 400
+
+    hook.receiver.answer = answer
     sender = hook.begin()
-    until(lambda: hook.waits.count(WAIT_MAX) >= 2)
+    assert is_on_its_way.wait(SECONDS)
     assert f"{SUSPECTS_MAX} events in a row were refused, from 1 on" in str(sender.progress.problem)
     assert (sender.progress.position, sender.progress.passed_over) == (0, 0)
-    refuses = False
+    accepts.set()
     until(lambda: sender.progress.position == hook.fleet.position)
     assert hook.receiver.accepted == hook.all
     assert sender.progress.passed_over == 0
