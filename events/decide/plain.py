@@ -13,7 +13,9 @@ follow as on the general path. A hold is plain where it comes to no line of a li
 
 import datetime as dt
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
+
+import msgspec
 
 from tallystick.config.amounts import Amounts
 from tallystick.config.limits import MEASURES
@@ -128,7 +130,7 @@ PLAIN: Mapping[type[c.Command], Callable[[Ledger, Stretch, Any, dt.datetime, str
 # --- what is plain ----------------------------------------------------------------------------------------------------
 
 
-class Said(NamedTuple):
+class Said(msgspec.Struct, gc=False):
     """What a report says by itself, whatever came before it: ``of`` its agent, or of a settlement its hold."""
 
     of: str
@@ -166,7 +168,7 @@ def said_by_settlement(ledger: Ledger, command: c.Settle, id: str) -> Said | Non
     return _priced(ledger, command, command.hold) if command.final and _says_no_more(command, id) else None
 
 
-class Wanted(NamedTuple):
+class Wanted(msgspec.Struct, gc=False):
     """What a hold is to set aside, and how that was priced."""
 
     amount: Money
@@ -196,6 +198,9 @@ def wanted_by(ledger: Ledger, command: c.Reserve, id: str) -> Wanted | None:
 
 
 def _priced(ledger: Ledger, command: c.ReportUsage | c.Settle, of: str) -> Said | None:
+    given = pricing.as_given(command)
+    if given is not None:
+        return Said(of, given, pricing.UNKNOWN, None)
     priced = pricing.price(ledger.rules, command)
     used = _money(priced)
     return None if used is None else Said(of, used, priced.counts, priced.priced_as)
@@ -296,22 +301,22 @@ def placed(
 
 def reported(command: c.ReportUsage, said: Said, position: int, at: dt.datetime, id: str, by: str) -> e.UsageReported:
     """The event of a report."""
-    agent, (tokens, time_ms, cost_nanos), counts, priced_as = said
+    tokens, time_ms, cost_nanos = said.used
     event = e.UsageReported(
         position=position,
         at=at,
         id=id,
         by=by,
-        agent=agent,
+        agent=said.of,
         tokens=tokens,
         time_ms=time_ms,
         cost_nanos=cost_nanos,
         model=command.model,
         operation=command.operation,
-        priced_as=priced_as,
+        priced_as=said.priced_as,
         requests=command.requests,
     )
-    _tell_apart(event, counts)
+    _tell_apart(event, said.counts)
     return event
 
 
@@ -319,7 +324,7 @@ def settled(
     command: c.Settle, said: Said, hold: Hold, position: int, at: dt.datetime, id: str, by: str
 ) -> e.HoldSettled:
     """The event of a settlement."""
-    _, (tokens, time_ms, cost_nanos), counts, priced_as = said
+    tokens, time_ms, cost_nanos = said.used
     event = e.HoldSettled(
         position=position,
         at=at,
@@ -333,10 +338,10 @@ def settled(
         model=command.model,
         operation=command.operation,
         reason=command.reason,
-        priced_as=priced_as,
+        priced_as=said.priced_as,
         requests=command.requests,
     )
-    _tell_apart(event, counts)
+    _tell_apart(event, said.counts)
     return event
 
 

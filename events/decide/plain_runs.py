@@ -53,10 +53,10 @@ def reports(ledger: Ledger, stretch: Stretch, asked: Sequence[Asked]) -> Made:
     uses: list[Use] = []
     stands: list[_Stand] = []
     position, now = ledger.position, ledger.now
-    until, ids = min(stretch.until, ledger.next_mark), set[str]()
+    until = min(stretch.until, ledger.next_mark)
     for (_, at, id, by), (command, says) in zip(asked, _said(ledger, asked, c.ReportUsage, said_by), strict=False):
         known = stretch.accounts.get(says.of) or stretch.look_at(ledger, says.of)
-        if known is None or not known.is_simple or at >= until or id in ids or ledger.ids.get(id) is not None:
+        if known is None or not known.is_simple or at >= until:
             break
         account, used = known.account, says.used
         ratio = known.ratio_after(used, ZERO)
@@ -65,7 +65,6 @@ def reports(ledger: Ledger, stretch: Stretch, asked: Sequence[Asked]) -> Made:
         # Nothing can fail after this line.
         position += 1
         now = at if at > now else now
-        ids.add(id)
         charge_account(account, *used)
         uses.append((account, reported(command, says, position, now, id, by), used))
         stands.append((account, ratio, account.remaining_all()))
@@ -80,7 +79,7 @@ def settlements(ledger: Ledger, stretch: Stretch, asked: Sequence[Asked]) -> Mad
     ended: list[Hold] = []
     uses: list[Use] = []
     stands: list[_Stand] = []
-    until, ids = min(stretch.until, ledger.next_mark), set[str]()
+    until = min(stretch.until, ledger.next_mark)
     for (_, at, id, by), (command, says) in zip(
         asked, _said(ledger, asked, c.Settle, said_by_settlement), strict=False
     ):
@@ -94,8 +93,6 @@ def settlements(ledger: Ledger, stretch: Stretch, asked: Sequence[Asked]) -> Mad
             or hold.rejects_overage
             or hold.limited is not None
             or at >= until
-            or id in ids
-            or ledger.ids.get(id) is not None
         ):
             break
         account, used = known.account, says.used
@@ -104,7 +101,6 @@ def settlements(ledger: Ledger, stretch: Stretch, asked: Sequence[Asked]) -> Mad
             break
         event = settled(command, says, hold, ledger.position + 1, at if at > ledger.now else ledger.now, id, by)
         # Nothing can fail after this line.
-        ids.add(id)
         take_back(ledger, hold, used)
         ledger.position, ledger.now = event.position, event.at
         ended.append(hold)
@@ -130,7 +126,6 @@ def holds(ledger: Ledger, stretch: Stretch, asked: Sequence[Asked]) -> Made:
             or at >= until
             or id in ledger.holds
             or id in ledger.ended_holds
-            or ledger.ids.get(id) is not None
             or not has_room(ledger, known, amount)
             or not stretch.counts(amount)
         ):
@@ -143,7 +138,7 @@ def holds(ledger: Ledger, stretch: Stretch, asked: Sequence[Asked]) -> Made:
         events.append(event)
         stands.append((ledger.holds[id], known.free_beside(amount)))
     if events:
-        ledger.remember_all([event.id for event in events], range(events[0].position, ledger.position + 1))
+        ledger.remember_all([event.id for event in events], range(events[0].position, ledger.position + 1), new=True)
         # Each expires after those before it, or with them.
         stretch.position, stretch.until = ledger.position, min(stretch.until, events[0].expires_at)
         ledger.looked_at = ledger.now
@@ -168,16 +163,29 @@ ROWS: Mapping[type[c.Command], Callable[[Ledger, Stretch, Sequence[Asked]], Made
 def _said(
     ledger: Ledger, asked: Sequence[Asked], kind: type[Plain], says: Callable[[Ledger, Any, str], Says | None]
 ) -> list[tuple[Plain, Says]]:
-    """What messages of a kind say by themselves, up to the first that is of another or says more."""
+    """What messages of a kind say by themselves, up to the first that is of another, says more, or has a known id."""
     said = list[tuple[Plain, Says]]()
     try:
-        for command, _, id, _ in asked:
+        for command, _, id, _ in asked[: _new(ledger, asked)]:
             if type(command) is not kind or not id or (found := says(ledger, command, id)) is None:
                 break
             said.append((command, found))
     except InvalidAmount:
         pass  # it is refused by itself
     return said
+
+
+def _new(ledger: Ledger, asked: Sequence[Asked]) -> int:
+    """How many messages come before the first whose id is known, or is that of one before it."""
+    ids = [id for _, _, id, _ in asked]
+    if ledger.ids.are_new(ids):
+        return len(ids)
+    seen = set[str]()
+    for place, id in enumerate(ids):
+        if id in seen or ledger.ids.get(id) is not None:
+            return place
+        seen.add(id)
+    return len(ids)
 
 
 def _answered(events: Sequence[e.Event], stands: Sequence[_Stand]) -> Made:

@@ -9,8 +9,9 @@ import msgspec
 
 from tallystick.config.amounts import AMOUNT_MAX, AMOUNTS_MAX, COST, NOTHING, InvalidAmount, Triple, count_up
 from tallystick.config.price import Tokens
-from tallystick.events.messages import Reserve, Spending
+from tallystick.events.messages import ReportUsage, Reserve, Settle, Spending
 from tallystick.events.messages.provider_usage import Counts, counted
+from tallystick.events.state.money import Money
 from tallystick.events.state.rules import Rules
 
 UNKNOWN: Final = Counts()
@@ -85,6 +86,22 @@ def price(rules: Rules, command: Spending, *, total: bool = False) -> Priced:
     quote = quoted(rules, command.model, used, base=several)
     cost = checked(quote.cost_nanos, field)
     return Priced(tokens, time_ms, cost, counts, quote.priced_as, quote.unpriced, quote.base_tier)
+
+
+def as_given(command: ReportUsage | Settle) -> Money | None:
+    """What was used, where a message says it by itself and nothing is to be priced or told apart: then `price` says no
+    more. None where it does.
+
+    Raises:
+        InvalidAmount: a negative or too large number.
+    """
+    usage = command.usage
+    if usage is None or command.requests is not None or command.provider_usage is not None:
+        return None
+    if _counted(command) != _NOT_SAID or (usage.cost_usd is None and command.model is not None):
+        return None
+    tokens, time_ms, cost = given = usage.rounded_up("usage")
+    return None if given == NOTHING else (tokens or 0, time_ms or 0, cost or 0)
 
 
 def checked(cost_nanos: int, field: str) -> int:

@@ -198,8 +198,8 @@ Use = tuple[Account, "e.UsageReported | e.HoldSettled", Money]
 
 
 def note_uses(ledger: Ledger, uses: Sequence[Use]) -> None:
-    """What uses change that follow one another within a minute and count in no limit, beside the balances of accounts:
-    these were charged one by one. What all of them add to is added to once.
+    """What uses with new ids change that follow one another within a minute and count in no limit, beside the balances
+    of accounts: these were charged one by one. What all of them add to is added to once.
     """
     for account, event, used in uses:
         _note_use(ledger, account, event, used)
@@ -207,7 +207,7 @@ def note_uses(ledger: Ledger, uses: Sequence[Use]) -> None:
 
 
 def sum_up(ledger: Ledger, uses: Sequence[Use]) -> None:
-    """What uses that follow one another change once for all: the sums of the day and the memory of ids."""
+    """What uses with new ids that follow one another change once for all: sums of the day, and the memory of ids."""
     sums: dict[str | None, list[int]] = {}
     product = None
     for account, _, used in uses:
@@ -227,7 +227,7 @@ def sum_up(ledger: Ledger, uses: Sequence[Use]) -> None:
         use(ledger, product, (tokens, time_ms, cost_nanos))
     last = uses[-1][1]
     ledger.position, ledger.now = last.position, last.at
-    ledger.remember_all([event.id for _, event, _ in uses], range(uses[0][1].position, last.position + 1))
+    ledger.remember_all([event.id for _, event, _ in uses], range(uses[0][1].position, last.position + 1), new=True)
 
 
 def _note_use(ledger: Ledger, account: Account, event: "e.UsageReported | e.HoldSettled", used: Money) -> None:

@@ -15,6 +15,7 @@ of W3C Trace Context), and last the ``digest``::
 import hashlib
 import json
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from functools import reduce
 from operator import or_
 from typing import Any, Final, get_args
@@ -57,6 +58,8 @@ Message = Command | Mapping[str, Any] | bytes | str
 _TEXT: Final = (bytes, str)
 _SPENDING: Final = get_args(Spending)
 _USING: Final = ReportUsage, Settle
+_WHOLE: Final = (int, type(None))
+_EXACT: Final = (Decimal, type(None))
 
 # --- messages --------------------------------------------------------------------------------------------------------
 
@@ -104,7 +107,7 @@ def _read(message: Message, new_id: Callable[[], str]) -> "tuple[Command, bytes]
         data = _encode(message)
         command: Command = _decode_wire(data)
         # A float, or a NaN, that JSON shows otherwise: every value is converted by the rules of the contract.
-        if command != message and not _is_a_budget(command, message, data):
+        if command != message and not _is_a_budget(command, message):
             said = msgspec.to_builtins(message, builtin_types=NO_TEXT)
             command = msgspec.convert(said, _class_of(said))
         elif command.id is not None:
@@ -129,15 +132,18 @@ def _read(message: Message, new_id: Callable[[], str]) -> "tuple[Command, bytes]
     return _of_the_sender(command), _encode(command)
 
 
-def _is_a_budget(command: Command, message: Any, data: bytes) -> bool:
+def _is_a_budget(command: Command, message: Any) -> bool:
     """Whether a command differs from its message in nothing but that its usage was given as a `Budget`, as most
-    programs do: then it is one from here on.
+    programs do: then it is one from here on. Amounts of these types are read as they were written.
     """
-    if not isinstance(command, _USING) or type(given := getattr(message, "usage", None)) is not Budget:
-        return False
-    read = command.usage
-    amounts = (given.tokens, given.time_seconds, given.cost_usd)
-    if read is None or amounts != (read.tokens, read.time_seconds, read.cost_usd) or _encode(command) != data:
+    given = getattr(message, "usage", None)
+    if (
+        type(given) is not Budget
+        or not isinstance(command, _USING)
+        or type(given.tokens) not in _WHOLE
+        or type(given.time_seconds) not in _EXACT
+        or type(given.cost_usd) not in _EXACT
+    ):
         return False
     command.usage = given
     return bool(command == message)

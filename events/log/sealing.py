@@ -59,36 +59,41 @@ _REPLIES: Final = _codes_behind(_REPLY)
 class Sealed(Sequence[Record]):
     """The records of a commit, behind the record with the digest ``before``; ``digest`` is that of the last one."""
 
-    __slots__ = ("_bodies", "_digests", "_names", "_shorts", "digest", "first")
+    __slots__ = ("_chained", "_digests", "_names", "_shorts", "digest", "first")
 
     def __init__(self, lines: Sequence[Line], before: bytes) -> None:
         self.first = lines[0][0].position
         self._names = [STORED_NAME[type(line[0])] for line in lines]
-        self._bodies: list[bytes] = []
-        """What digests are made of."""
+        self._chained: list[bytes] = []
+        """What digests are made of: that of the record before, and then the record's bytes."""
         self._shorts: list[bytes] = []
-        """The same in fewer bytes."""
+        """The records in fewer bytes."""
         self._digests: list[bytes] = []
-        sha256, digest = hashlib.sha256, before
+        sha256, join, digest = hashlib.sha256, b"".join, before
+        # How the command and the reply before began: most begin as those.
+        (ask, ask_head, asked_from), (reply, reply_head, answered_from) = _COMMANDS[b""], _REPLIES[b""]
         for (event, asked, answered, origin), name in zip(lines, self._names, strict=True):
-            body = record_body(event, None, None)
+            known = record_body(event, None, None)
             code, length = _HEADS.get(name, _NO_HEAD)
             if asked is None or answered is None:
-                short = code + body[length:]
+                short, chained = code + known[length:], digest + known
             else:
                 rest = origin_body(*origin) if origin else b""
-                ask, asked_from = _begun(asked, _COMMANDS)
-                reply, answered_from = _begun(answered, _REPLIES)
+                if not ask_head or not asked.startswith(ask_head):
+                    ask, ask_head, asked_from = _begun(asked, _COMMANDS)
+                if not reply_head or not answered.startswith(reply_head):
+                    reply, reply_head, answered_from = _begun(answered, _REPLIES)
+                begun = code, known[length:], ask, asked[asked_from:], reply
                 # What most replies say in the middle is a code, too.
                 usual = answered.find(_USUAL_KEY)
                 if usual >= answered_from and answered.startswith(_USUAL, usual):
-                    said = answered[answered_from:usual] + _USUAL_CODE + answered[usual + _USUAL_LENGTH :]
+                    behind = answered[usual + _USUAL_LENGTH :]
+                    short = join((*begun, answered[answered_from:usual], _USUAL_CODE, behind, rest))
                 else:
-                    said = answered[answered_from:]
-                short = b"".join((code, body[length:], ask, asked[asked_from:], reply, said, rest))
-                body = b"".join((body, _COMMAND, asked, _REPLY, answered, rest))
-            digest = sha256(digest + body).digest()
-            self._bodies.append(body)
+                    short = join((*begun, answered[answered_from:], rest))
+                chained = join((digest, known, _COMMAND, asked, _REPLY, answered, rest))
+            digest = sha256(chained).digest()
+            self._chained.append(chained)
             self._shorts.append(short)
             self._digests.append(digest)
         self.digest = digest
@@ -96,7 +101,7 @@ class Sealed(Sequence[Record]):
     def rows(self) -> list[Row]:
         """The rows in which they are stored."""
         size = RECORDS_MAX
-        while size > 1 and max(map(len, self._bodies)) * size > BYTES_MAX:
+        while size > 1 and (max(map(len, self._chained)) - len(self.digest)) * size > BYTES_MAX:
             size //= 2
         return [self._row(start, min(start + size, len(self))) for start in range(0, len(self), size)]
 
@@ -107,7 +112,7 @@ class Sealed(Sequence[Record]):
         return Row(self.first + end - 1, SEGMENT, packed(pieces, _WITHIN, ()))
 
     def __len__(self) -> int:
-        return len(self._bodies)
+        return len(self._chained)
 
     @overload
     def __getitem__(self, place: int) -> Record: ...
@@ -117,7 +122,8 @@ class Sealed(Sequence[Record]):
         if isinstance(place, slice):
             return [self[one] for one in range(*place.indices(len(self)))]
         place = range(len(self))[place]
-        return Record(self.first + place, self._names[place], with_digest(self._bodies[place], self._digests[place]))
+        body = self._chained[place][len(self.digest) :]
+        return Record(self.first + place, self._names[place], with_digest(body, self._digests[place]))
 
 
 def rows_behind(records: Sequence[Record], end: int, named: str) -> list[Row]:
@@ -133,9 +139,7 @@ def rows_behind(records: Sequence[Record], end: int, named: str) -> list[Row]:
     return records.rows() if isinstance(records, Sealed) else rows_of(records)
 
 
-def _begun(part: bytes, codes: _Codes) -> tuple[bytes, int]:
-    """What stands for the key and the beginning of a command or a reply, and how many bytes of it are left out so."""
+def _begun(part: bytes, codes: _Codes) -> tuple[bytes, bytes, int]:
+    """What stands for the key and the beginning of a command or a reply, that beginning, and how long it is."""
     found = codes.get(part[:_TOLD_APART_BY])
-    if found is None or not part.startswith(found[1]):
-        found = codes[b""]
-    return found[0], found[2]
+    return codes[b""] if found is None or not part.startswith(found[1]) else found

@@ -36,6 +36,10 @@ class _Page(NamedTuple):
     positions: bytes
 
 
+_Entries = tuple[list[bytearray], list[bytes]]
+"""Buckets of the index, and parts of hashes that stand in them, or will."""
+
+
 class Ids(Mapping[str, int]):
     """Id to position. What is added has a higher position than all before it."""
 
@@ -151,13 +155,22 @@ class Ids(Mapping[str, int]):
             self._pack(list(self._fresh), list(self._fresh.values()))
             self._fresh, self._missed = {}, None
 
-    def add_all(self, ids: Sequence[str], positions: Sequence[int], most: int) -> None:
-        """Remember ids, in their order, as `add` and then `keep` do for each."""
+    def are_new(self, ids: Sequence[str]) -> bool:
+        """Whether ids differ, and surely none of them is remembered."""
+        return self._are_new(ids, self._entries(ids))
+
+    def add_all(self, ids: Sequence[str], positions: Sequence[int], most: int, *, new: bool = False) -> None:
+        """Remember ids, in their order, as `add` and then `keep` do for each. ``new``: they are known to differ, and
+        none of them is remembered.
+        """
         place = 0
         while place < len(ids):
             behind = place + PAGE - len(self._fresh)
             some, theirs = ids[place:behind], positions[place:behind]
-            if not self._add_new(some, theirs):
+            entries = self._entries(some)
+            if new or self._are_new(some, entries):
+                self._add_new(some, theirs, entries)
+            else:
                 # Some may be there, and may have to be forgotten first.
                 for id, position in zip(some, theirs, strict=True):
                     self.add(id, position)
@@ -165,29 +178,36 @@ class Ids(Mapping[str, int]):
             self.keep(most)
             place = behind
 
-    def _add_new(self, ids: Sequence[str], positions: Sequence[int]) -> bool:
-        """Remember ids that go into the page at hand, if they differ and surely none of them is remembered."""
-        new, fresh = dict(zip(ids, positions, strict=True)), self._fresh
-        if len(new) < len(ids) or not fresh.keys().isdisjoint(new):
-            return False
-        if self._pages:
-            hashes = list(map(hash, ids))
-            parts = [part for (part,) in _parts(array("q", hashes))]
-            mask, every, page = _BUCKETS - 1, self._buckets, self._next_page()
-            buckets = [every[hashed & mask] for hashed in hashes]
-            if max(map(bytearray.find, buckets, parts)) >= 0:
-                return False
-            for bucket, part in zip(buckets, parts, strict=True):
-                bucket.extend(part + page)
-            if self._dropped:
-                for bucket in buckets:
-                    self._tidy(bucket)
-        fresh |= new
+    def _entries(self, ids: Sequence[str]) -> "_Entries":
+        """Where in the index ids have their places, and what stands there; nothing where there is no index."""
+        if not self._pages:
+            return [], []
+        hashes, every, mask = list(map(hash, ids)), self._buckets, _BUCKETS - 1
+        return [every[hashed & mask] for hashed in hashes], [part for (part,) in _parts(array("q", hashes))]
+
+    def _are_new(self, ids: Sequence[str], entries: "_Entries") -> bool:
+        buckets, parts = entries
+        return (
+            len(set(ids)) == len(ids)
+            and self._fresh.keys().isdisjoint(ids)
+            and max(map(bytearray.find, buckets, parts), default=-1) < 0
+        )
+
+    def _add_new(self, ids: Sequence[str], positions: Sequence[int], entries: "_Entries") -> None:
+        """Remember new ids that go into the page at hand."""
+        buckets, parts = entries
+        page = self._next_page()
+        for bucket, part in zip(buckets, parts, strict=True):
+            bucket.extend(part + page)
+        if self._dropped:
+            for bucket in buckets:
+                self._tidy(bucket)
+        fresh = self._fresh
+        fresh.update(zip(ids, positions, strict=True))
         self._count += len(ids)
         if len(fresh) == PAGE:
             self._pack(list(fresh), list(fresh.values()))
             self._fresh, self._missed = {}, None
-        return True
 
     def keep(self, most: int) -> None:
         """Forget the oldest beyond so many."""

@@ -316,9 +316,11 @@ class Ledger(Balances):
         self.ids.add(id, position)
         self.ids.keep(self.rules.ids_max)
 
-    def remember_all(self, ids: Sequence[str], positions: Sequence[int]) -> None:
-        """Keep the ids of several commands, each with its position, as `remember` does one after the other."""
-        self.ids.add_all(ids, positions, self.rules.ids_max)
+    def remember_all(self, ids: Sequence[str], positions: Sequence[int], *, new: bool = False) -> None:
+        """Keep the ids of several commands, each with its position, as `remember` does one after the other. ``new``:
+        they are known to differ, and none of them is remembered.
+        """
+        self.ids.add_all(ids, positions, self.rules.ids_max, new=new)
 
     def mark(self, position: int, at: dt.datetime) -> None:
         """Note when the log came to ``position`` (at most once a minute), and forget what is older than the memory."""
