@@ -7,9 +7,9 @@ from typing import Final, NamedTuple
 
 from tallystick.events.catalog import STORED_NAME, SnapshotRecorded
 from tallystick.events.log import snapshot
-from tallystick.events.log.audit import Replay
 from tallystick.events.log.codec import GENESIS, digest_of
 from tallystick.events.log.reading import event_of
+from tallystick.events.log.replaying import Replay
 from tallystick.events.log.store import SNAPSHOTS_KEPT, Row, Store
 from tallystick.events.log.store_segments import records_behind
 from tallystick.events.state.ledger import Ledger

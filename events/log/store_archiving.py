@@ -15,8 +15,8 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from tallystick.events.log.audit import link
 from tallystick.events.log.codec import GENESIS, digest_of
+from tallystick.events.log.replaying import link
 from tallystick.events.log.store_archive_file import Archive, Block, Writing, file_beside, read_block
 from tallystick.events.log.store_archives import archives_of, check_there
 from tallystick.events.log.store_contract import Counted, Record, StoreError

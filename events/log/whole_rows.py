@@ -1,7 +1,7 @@
 """Rows of the log proved and decoded as a whole: each record is hashed once, and none is taken out by itself.
 
 Here only the plain case is looked at, a row of many records that is sound. Of any other nothing is said: who reads it
-record by record (`store_segments.records_in`, `audit.link`) finds out what it has, or what is wrong with it.
+record by record (`store_segments.records_in`, `replaying.link`) finds out what it has, or what is wrong with it.
 """
 
 import datetime as dt

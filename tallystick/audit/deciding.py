@@ -7,9 +7,9 @@ it did when it was made. What was decided by another version of the rules is fol
 from collections.abc import Container, Iterable, Iterator, Sequence
 
 from tallystick.events.catalog import STORED_NAME, Event
-from tallystick.events.log.audit import Chain
 from tallystick.events.log.broken_chain import BrokenChain
 from tallystick.events.log.lookup import Records
+from tallystick.events.log.replaying import Chain
 from tallystick.events.log.store import Record
 from tallystick.events.state.ledger import Ledger
 from tallystick.whatif.mismatch import Field, Mismatch, fields_of, in_words

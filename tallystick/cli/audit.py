@@ -25,8 +25,8 @@ from tallystick.events import messages as c
 from tallystick.events.decide.answers import stamp, status, used
 from tallystick.events.decide.queries import get_global_status
 from tallystick.events.decide.turn import Turn
-from tallystick.events.log.audit import Replay
 from tallystick.events.log.codec import digest_of
+from tallystick.events.log.replaying import Replay
 from tallystick.events.log.store_place import shown
 from tallystick.moments import Moment
 from tallystick.wording import amounts, exact_percent, one_line, shown_time

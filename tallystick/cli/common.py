@@ -22,7 +22,7 @@ from tallystick.config.found import config_for, prices_for
 from tallystick.config.prices import PriceList, far_from_published
 from tallystick.config.published import published_prices
 from tallystick.config.settings import Config
-from tallystick.events.log.audit import Replay, replay_until
+from tallystick.events.log.replaying import Replay, replay_until
 from tallystick.events.log.store import Store, open_store
 from tallystick.moments import ALLOWED, Moment, read_moment
 from tallystick.projections.views.view import Progress as ShowProgress

@@ -6,8 +6,8 @@ from contextlib import closing
 from tallystick.delegation.comparing import Compared, compared, handed_of, own_of
 from tallystick.delegation.identity import identity
 from tallystick.events.catalog import Event
-from tallystick.events.log.audit import Chain
 from tallystick.events.log.reading import event_of
+from tallystick.events.log.replaying import Chain
 from tallystick.events.log.store import Record, Store, StoreError, open_store
 
 

@@ -3,8 +3,8 @@
 import msgspec
 
 from tallystick.events import catalog as e
-from tallystick.events.log.audit import Replay
 from tallystick.events.log.broken_chain import BrokenChain
+from tallystick.events.log.replaying import Replay
 from tallystick.events.log.store import Store
 from tallystick.events.state.conservation import BrokenInvariant, check_conserved
 from tallystick.events.state.money import ZERO, Money, plus

@@ -7,9 +7,9 @@ import msgspec
 
 from tallystick.events import catalog as e
 from tallystick.events.catalog import STORED_NAME
-from tallystick.events.log.audit import Replay
 from tallystick.events.log.codec import exchange_of
 from tallystick.events.log.reading import event_of
+from tallystick.events.log.replaying import Replay
 from tallystick.events.log.store import Record, Store
 from tallystick.explain.enforcement import behind_action
 from tallystick.explain.history import History

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from tallystick.events import catalog as e
 from tallystick.events.catalog import STORED_NAME
-from tallystick.events.log.audit import Replay
+from tallystick.events.log.replaying import Replay
 from tallystick.events.log.store import Store
 from tallystick.explain.rows import sentence
 from tallystick.explain.selection import Selection, concerns

@@ -16,9 +16,9 @@ from tallystick.config.amounts import InvalidAmount
 from tallystick.events.decide import permissions
 from tallystick.events.decide.handlers import HANDLERS
 from tallystick.events.decide.turn import Turn
-from tallystick.events.log.audit import Replay
 from tallystick.events.log.broken_chain import BrokenChain
 from tallystick.events.log.codec import encode_answer
+from tallystick.events.log.replaying import Replay
 from tallystick.events.log.restoring import Opened, open_ledger
 from tallystick.events.log.store import PAGE, Record, Store, StoreError
 from tallystick.events.log.store_postgres import PostgresStore

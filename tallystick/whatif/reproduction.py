@@ -10,11 +10,11 @@ from tallystick.events.catalog.rules_version import FIRST_RULES
 from tallystick.events.decide import decide, pass_time
 from tallystick.events.decide.sources import is_larger
 from tallystick.events.decide.turn import Turn
-from tallystick.events.log.audit import Replay
 from tallystick.events.log.codec import GENESIS, digest_of, encode_answer, seal
 from tallystick.events.log.correction import with_facts
 from tallystick.events.log.lookup import Records, Taken
 from tallystick.events.log.reading import event_of
+from tallystick.events.log.replaying import Replay
 from tallystick.events.log.sources import SourcesOfLog
 from tallystick.events.log.store import Record
 from tallystick.events.messages.replies import Refusal

@@ -10,8 +10,8 @@ from tallystick.events.catalog.event import EPOCH
 from tallystick.events.decide.levels import STOP
 from tallystick.events.decide.spelling import is_known
 from tallystick.events.decide.turn import CLOCK
-from tallystick.events.log.audit import Replay
 from tallystick.events.log.reading import event_of
+from tallystick.events.log.replaying import Replay
 from tallystick.events.log.store import Record
 from tallystick.events.messages import proposals as p
 from tallystick.events.messages.replies import Refusal, Reply

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tallystick.events import catalog as e
-from tallystick.events.log import audit, snapshot
-from tallystick.events.log.audit import Replay
+from tallystick.events.log import replaying, snapshot
 from tallystick.events.log.broken_chain import BrokenChain
 from tallystick.events.log.codec import GENESIS, decode_event, digest_of
+from tallystick.events.log.replaying import Replay
 from tallystick.events.log.sealing import Sealed
 from tallystick.events.log.store import Record, Row, Store
 from tallystick.events.log.store_segments import OpenedRow, packed, pieces_of, rows_of, unpacked
@@ -211,7 +211,9 @@ def sealed_text(text: bytes, before: bytes) -> tuple[bytes, bytes]:
 def test_a_row_of_several_records_is_never_taken_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = cut([64, 64])
     taken: list[Row] = []
-    monkeypatch.setattr(audit, "records_behind", lambda row, position: taken.append(row) or OpenedRow().records_in(row))
+    monkeypatch.setattr(
+        replaying, "records_behind", lambda row, position: taken.append(row) or OpenedRow().records_in(row)
+    )
     Replay().follow(rows)
     assert all(row.topic != "segment.v1" for row in taken)
     assert len(taken) < len(rows)

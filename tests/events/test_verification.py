@@ -5,8 +5,9 @@ from hashlib import sha256
 from tallystick.config.amounts import Amounts
 from tallystick.events import catalog as e
 from tallystick.events.evolve import evolve
-from tallystick.events.log.audit import Anchor, Verification, replay_until
+from tallystick.events.log.audit import Anchor, Verification
 from tallystick.events.log.codec import GENESIS, digest_of, seal
+from tallystick.events.log.replaying import replay_until
 from tallystick.events.log.snapshot import dump, fingerprint
 from tallystick.events.log.store import Record
 from tallystick.events.state.ledger import Ledger

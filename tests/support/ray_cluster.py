@@ -18,11 +18,11 @@ import pytest
 from tallystick.client import Client
 from tallystick.config.amounts import TOKENS
 from tallystick.config.loader import from_mapping
-from tallystick.events.log.audit import Replay
 from tallystick.events.log.codec import GENESIS
 from tallystick.events.log.postgres_appending import Batch, write
 from tallystick.events.log.postgres_lease import Lease
 from tallystick.events.log.postgres_place import place_of
+from tallystick.events.log.replaying import Replay
 from tallystick.events.log.store import open_store
 from tallystick.events.log.store_segments import Row
 from tallystick.events.state.conservation import check_conserved

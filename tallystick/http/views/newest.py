@@ -4,7 +4,7 @@ import datetime as dt
 from collections.abc import Iterable, Sequence
 
 from tallystick.events.log import snapshot
-from tallystick.events.log.audit import Replay
+from tallystick.events.log.replaying import Replay
 from tallystick.events.log.restoring import open_ledger
 from tallystick.events.log.store import Store
 from tallystick.events.state.ledger import Ledger

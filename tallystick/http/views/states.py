@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from tallystick.events.decide.answers import stamp
 from tallystick.events.log import snapshot
-from tallystick.events.log.audit import Replay
+from tallystick.events.log.replaying import Replay
 from tallystick.events.log.store import Store
 from tallystick.events.state.ledger import Ledger
 from tallystick.http.views.state import State
