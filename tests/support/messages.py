@@ -2,8 +2,10 @@
 
 import datetime as dt
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
+from functools import cache
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import msgspec
@@ -37,10 +39,11 @@ _OBJECTS = {"child": {"fleet": "a-fleet", "number": 3, "first": 3, "upto": 3}}
 """Of fields that are objects, and no amounts."""
 
 
-def fields(command: type[Command]) -> dict[str, inspect.Field]:
+@cache
+def fields(command: type[Command]) -> Mapping[str, inspect.Field]:
     info = inspect.type_info(command)
     assert isinstance(info, inspect.StructType)
-    return {field.encode_name: field for field in info.fields}
+    return MappingProxyType({field.encode_name: field for field in info.fields})
 
 
 def good(command: type[Command], optional: bool = False) -> Message:
