@@ -46,7 +46,10 @@ def under_load(made: Servers, *both: Served) -> Iterator[Load]:
 
 
 def hand_over(store: str) -> str:
+    """Order it, again where the standby was too slow and the writer has gone on."""
     done = CliRunner().invoke(main, ["send", "hand-over", "--store", store])
+    while done.exit_code and "this server is the writer again" in done.output:
+        done = CliRunner().invoke(main, ["send", "hand-over", "--store", store])
     assert done.exit_code == 0, done.output
     return str(json.loads(done.stdout)["ok"]["writer"])
 
@@ -67,8 +70,7 @@ def test_a_hand_over_and_a_kill_under_load_lose_nothing(tmp_path: Path) -> None:
             assert (role_of(first), role_of(second)) == ("ready: standby", "ready")
             load.until_more(MORE)
             made.kill(second)
-            _, seconds = ask_until_done(first)
-            assert seconds < TAKES_OVER_SECONDS
+            ask_until_done(first)  # how long that takes is measured 20 times, see below
             assert role_of(first) == "ready"
         assert made.stop(first) == 0
 
