@@ -2,7 +2,6 @@
 
 import contextlib
 import http.client
-import json
 import secrets
 import signal
 from collections.abc import Iterator
@@ -18,7 +17,7 @@ from tests.support.postgres import PostgresServer, running, shared
 from tests.support.programs import until
 from tests.support.serving import Client as HttpClient
 from tests.support.serving import Served
-from tests.support.shared_fleets import SECONDS, Load, Servers, ask_until_done, servers
+from tests.support.shared_fleets import SECONDS, Load, Servers, ask_until_done, hand_over, servers
 
 TAKES_OVER_SECONDS = 10
 ASKING = 40
@@ -43,15 +42,6 @@ def under_load(made: Servers, *both: Served) -> Iterator[Load]:
     load.check(made.store)
     verified = CliRunner().invoke(main, ["audit", "verify", "--store", made.store])
     assert verified.exit_code == 0, verified.output
-
-
-def hand_over(store: str) -> str:
-    """Order it, again where the standby was too slow and the writer has gone on."""
-    done = CliRunner().invoke(main, ["send", "hand-over", "--store", store])
-    while done.exit_code and "this server is the writer again" in done.output:
-        done = CliRunner().invoke(main, ["send", "hand-over", "--store", store])
-    assert done.exit_code == 0, done.output
-    return str(json.loads(done.stdout)["ok"]["writer"])
 
 
 def role_of(server: Served) -> str:
