@@ -3,6 +3,7 @@ views of its own log, keeps together with its parent where its total comes from 
 """
 
 import datetime as dt
+import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -42,6 +43,7 @@ class Fleet(Interface, fleet.Fleet):
         super().__init__(*opened)
         self._runner = Runner(self)
         self._link: Link | None = None
+        self._closing = threading.RLock()
         if self._sender is not None:
             # Before anything is sent: alerts may wait since the fleet was closed.
             self._sender.prepare = LinkedAlerts(self.store, self._manager.ledger).prepare
@@ -162,6 +164,10 @@ class Fleet(Interface, fleet.Fleet):
         self._webhooks.finish()
 
     def close(self) -> None:
-        """Finish what was taken, answer, and close the store. What agents still have open ends with their leases."""
+        """Finish what was taken, answer, and close the store. What agents still have open ends with their leases.
+
+        It may be called twice, and from several threads: each of them goes on when the fleet is closed.
+        """
         self._runner.close()
-        fleet.Fleet.close(self)
+        with self._closing:
+            fleet.Fleet.close(self)

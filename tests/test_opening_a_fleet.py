@@ -1,6 +1,7 @@
 """How a program opens a fleet: with a configuration in any form, or with what is found; and again, and again."""
 
 import json
+import threading
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -13,6 +14,7 @@ from tallystick import Fleet
 from tallystick.config.errors import ConfigError
 from tallystick.config.loader import from_mapping, load
 from tallystick.config.settings import Config
+from tests.support.programs import SECONDS
 
 LIMITS = {"total_budget": {"tokens": 1000}, "timezone": "Europe/Zurich"}
 PROJECT = Path(".claude/resource-management/resource-limits.yml")
@@ -124,3 +126,32 @@ def test_a_hold_beside_a_large_total_is_not_refused_for_a_daily_limit_that_was_n
         wanted = {"type": "AllocateEqual", "agents": ["a0", "a1", "a2"], "total": {"tokens": 150_000_000}}
         assert "ok" in fleet.ask(wanted)
         assert "ok" in fleet.ask({"type": "Reserve", "agent": "a1", "estimate": {"tokens": 3_000_000}})
+
+
+def test_a_fleet_that_two_threads_close_is_closed_once_and_when_each_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fleet = Fleet.open(f"sqlite:///{tmp_path}/fleet.db", LIMITS, notify=False)
+    begun, goes_on, closed = threading.Event(), threading.Event(), list[str]()
+    stop, close = fleet._watch.stop, fleet._store.close
+
+    def slowly() -> None:
+        begun.set()
+        assert goes_on.wait(SECONDS)
+        stop()
+
+    def noted() -> None:
+        close()
+        closed.append("the store")
+
+    monkeypatch.setattr(fleet._watch, "stop", slowly)
+    monkeypatch.setattr(fleet._store, "close", noted)
+    both = [threading.Thread(target=lambda: (fleet.close(), closed.append("a thread"))) for _ in range(2)]
+    both[0].start()
+    assert begun.wait(SECONDS)
+    both[1].start()
+    both[1].join(0.2)
+    goes_on.set()
+    for one in both:
+        one.join(SECONDS)
+    assert closed == ["the store", "a thread", "a thread"]

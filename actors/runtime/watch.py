@@ -43,6 +43,8 @@ class Watch:
         self._stop, self._note, self._jumped = stop, note, jumped
         self._noted = _TOGETHER_AGAIN
         """How far the clocks were apart when that was last noted (negative: behind); zero where they were together."""
+        self._comparing = threading.Lock()
+        """What was read before a step was accepted is not compared with what is noted behind it."""
         self._seen: tuple[dt.datetime, float] | None = None
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
@@ -59,10 +61,11 @@ class Watch:
 
     def follow_accepted(self, events: Sequence[Event]) -> None:
         """Go ahead by the steps of the machine's clock that an operator has accepted."""
-        for event in events:
-            if isinstance(event, ClockAccepted) and self._clock is not None:
-                self._clock.accept(event.ahead_ms * _MILLISECOND)
-        self._noted = _TOGETHER_AGAIN
+        with self._comparing:
+            for event in events:
+                if isinstance(event, ClockAccepted) and self._clock is not None:
+                    self._clock.accept(event.ahead_ms * _MILLISECOND)
+            self._noted = _TOGETHER_AGAIN
 
     def look(self) -> bool:
         """Look once; whether there is any reason to look again."""
@@ -80,7 +83,8 @@ class Watch:
             if seen is not None and (now[0] - seen[0]).total_seconds() > now[1] - seen[1] + _JUMP_SECONDS:
                 self._jumped()
             self._seen = now
-            self._compare(self._clock.apart)
+            with self._comparing:
+                self._compare(self._clock.apart)
         return True
 
     def _compare(self, apart: dt.timedelta) -> None:

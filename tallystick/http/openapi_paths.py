@@ -43,11 +43,11 @@ _RECORD: Final = {
         "type": {"type": "string"},
         "position": {"type": "integer", "minimum": 1},
         "at": {"type": "string", "format": "date-time"},
-        "id": {"type": "string"},
+        "id": {"type": "string", "description": "of the message that caused it; left out where the clock caused it"},
         "by": {"type": "string"},
         "digest": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
     },
-    "required": ["type", "position", "at", "id", "by", "digest"],
+    "required": ["type", "position", "at", "by", "digest"],
 }
 _PAGE: Final = {
     "type": "object",

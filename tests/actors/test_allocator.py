@@ -244,7 +244,7 @@ def test_an_allocator_that_dies_loses_no_task_and_no_question(
     answer = fleet.ask({"type": "SubmitTask", "task": "u", "agent_type": "writer", "product": "shop"})
     assert answer["ok"]["decision"] == "queued", "its follower was asked again"
     complete(fleet, "busy")
-    assert waiting.result(5)["ok"]["state"] == "running"
+    assert waiting.result()["ok"]["state"] == "running"
     complete(fleet, "t")
     assert get(fleet, "u")["state"] == "running"
 

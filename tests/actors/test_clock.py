@@ -1,6 +1,7 @@
 """The time of a fleet goes on as time passes, whatever the machine's clock says; and it says so when they are apart."""
 
 import datetime as dt
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -207,6 +208,30 @@ def test_clocks_that_are_apart_are_noted_once_and_so_is_their_agreement(machine:
         for _ in range(3):
             assert looking.watch.look()
         assert looking.noted == noted, step
+
+
+def test_a_step_that_is_accepted_while_the_clocks_are_compared_is_not_noted_again(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looking = Looking(machine)
+    machine.step(600 * SECOND)
+    looking.watch.look()
+    accepting = threading.Thread(target=looking.watch.follow_accepted, args=([e.ClockAccepted(ahead_ms=600_000)],))
+    apart = SteadyClock.apart.fget
+    assert apart is not None
+
+    def slowly(clock: SteadyClock) -> dt.timedelta:
+        found: dt.timedelta = apart(clock)
+        accepting.start()
+        accepting.join(0.2)
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SteadyClock, "apart", property(slowly))
+        looking.watch.look()
+    accepting.join()
+    looking.watch.look()
+    assert looking.noted == [600_000]
 
 
 def test_time_that_passed_unseen_wakes_the_timers(machine: Machine) -> None:

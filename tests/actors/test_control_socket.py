@@ -1,5 +1,6 @@
 """The control socket: the same messages and replies as in the program, within bounds, and nothing hurts the fleet."""
 
+import contextlib
 import json
 import os
 import socket
@@ -221,7 +222,8 @@ def test_a_client_that_says_no_more_still_gets_its_answer(fleet: Fleet) -> None:
 def test_a_client_that_is_too_slow_is_answered_so_and_let_go(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(control_socket, "IDLE_SECONDS", 0.05)
     with Fleet.open(f"sqlite:///{path}", QUIET, notify=False) as fleet, client(fleet.control_socket) as one:
-        one.say(b'{"message":')
+        with contextlib.suppress(BrokenPipeError):  # this thread may have been too slow for half a request, too
+            one.say(b'{"message":')
         answer = one.next()
         assert answer is not None
         assert code(answer["reply"]) == "idle"

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import structlog
 
+from tallystick.actors.runtime import fleet as runtime
 from tallystick.actors.runtime.clock import ManualClock
 from tallystick.actors.runtime.fleet import Fleet
 from tallystick.actors.runtime.sender import NOT_INSTALLED, problem_of
@@ -248,8 +249,9 @@ def test_a_receiver_that_hangs_keeps_no_agent_from_working(open_fleet: OpenFleet
 
 
 def test_a_fleet_that_closes_waits_for_what_is_on_its_way_and_records_it(
-    open_fleet: OpenFleet, boss: Receiver, tmp_path: Path
+    open_fleet: OpenFleet, boss: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(runtime, "CLOSING_SECONDS", SECONDS)
     url = f"sqlite:///{tmp_path}/fleet.db"
     fleet = open_fleet(url, notify=True, **sent_to(boss))
     alerts = [use_up(fleet, name) for name in ("a", "b", "c")]

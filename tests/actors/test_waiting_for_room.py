@@ -250,7 +250,7 @@ def test_who_waits_is_answered_when_the_fleet_stops(open_fleet: OpenFleet, monke
 
     monkeypatch.setattr(fleet._manager.answering, "write", die)
     assert fleet.ask({"type": "CancelHold", "hold": "a"})["error"]["code"] == "halted"
-    assert waiting.result(5)["error"]["code"] == "halted"
+    assert waiting.result()["error"]["code"] == "halted"
 
 
 # --- the log ----------------------------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ def test_who_waits_for_a_task_is_answered_when_it_starts(open_fleet: OpenFleet) 
     waiting = fleet.send({"type": "GetTask", "task": "t", "wait_seconds": 30})
     fleet.quiesce()
     complete(fleet, "busy")
-    answer = waiting.result(5)["ok"]
+    answer = waiting.result()["ok"]
     assert answer["state"] == "running"
     assert answer["lease"] is not None
 
@@ -35,7 +35,7 @@ def test_a_wait_is_over_at_its_end(open_fleet: OpenFleet, clock: ManualClock) ->
     waiting = fleet.send({"type": "GetTask", "task": "t", "wait_seconds": 30})
     fleet.quiesce()
     later(fleet, clock, 30)
-    assert waiting.result(5)["ok"]["state"] == "queued"
+    assert waiting.result()["ok"]["state"] == "queued"
 
 
 def test_a_start_that_no_answer_named_is_announced_at_once_and_only_once(
@@ -49,7 +49,7 @@ def test_a_start_that_no_answer_named_is_announced_at_once_and_only_once(
     waiting = fleet.send({"type": "GetTask", "task": "t", "wait_seconds": 30})
     fleet.quiesce()
     complete(fleet, "t")
-    assert waiting.result(5)["ok"]["state"] == "completed"
+    assert waiting.result()["ok"]["state"] == "completed"
 
 
 def test_what_cannot_change_any_more_is_not_waited_for(open_fleet: OpenFleet) -> None:
@@ -71,7 +71,7 @@ def test_so_many_wait_and_the_next_is_answered_at_once(open_fleet: OpenFleet, mo
     fleet.quiesce()
     assert fleet.ask(ask)["ok"]["state"] == "queued"
     complete(fleet, "busy")
-    assert [one.result(5)["ok"]["state"] for one in waiting] == ["running", "running"]
+    assert [one.result()["ok"]["state"] for one in waiting] == ["running", "running"]
 
 
 def submit_and_wait(fleet: Fleet, task: str, wait: float = 30, **rest: Any) -> Pending:
@@ -83,10 +83,10 @@ def submit_and_wait(fleet: Fleet, task: str, wait: float = 30, **rest: Any) -> P
 
 def test_who_submits_a_task_may_wait_until_it_starts(open_fleet: OpenFleet) -> None:
     fleet = open_fleet(**ONE_SLOT)
-    assert submit_and_wait(fleet, "busy").result(5)["ok"]["state"] == "running", "it starts at once"
+    assert submit_and_wait(fleet, "busy").result()["ok"]["state"] == "running", "it starts at once"
     waiting = submit_and_wait(fleet, "t")
     complete(fleet, "busy")
-    answer = waiting.result(5)["ok"]
+    answer = waiting.result()["ok"]
     assert (answer["state"], answer["lease"] is not None) == ("running", True)
 
 
@@ -97,7 +97,7 @@ def test_at_the_end_of_the_wait_a_task_stays_queued(open_fleet: OpenFleet, clock
     later(fleet, clock, 29)
     assert waiting._answers is None
     later(fleet, clock, 1)
-    assert waiting.result(5)["ok"]["state"] == "queued"
+    assert waiting.result()["ok"]["state"] == "queued"
     complete(fleet, "busy")
     assert get(fleet, "t")["state"] == "running"
 
@@ -107,22 +107,22 @@ def test_who_submits_a_task_waits_also_while_it_depends_on_others(open_fleet: Op
     submit(fleet, "first")
     waiting, cancelled = (submit_and_wait(fleet, task, depends_on=["first"]) for task in ("t", "u"))
     complete(fleet, "first")
-    assert waiting.result(5)["ok"]["state"] == "running"
+    assert waiting.result()["ok"]["state"] == "running"
     assert cancelled._answers is None, "it is queued by now, and does not run"
     fleet.ask({"type": "CancelTask", "task": "u"})
-    assert cancelled.result(5)["ok"]["state"] == "cancelled"
+    assert cancelled.result()["ok"]["state"] == "cancelled"
 
 
 def test_the_same_submission_again_waits_too_and_another_under_its_id_is_a_conflict(open_fleet: OpenFleet) -> None:
     fleet = open_fleet(**ONE_SLOT)
     submit(fleet, "busy")
     first, again = (submit_and_wait(fleet, "t", id="s") for _ in range(2))
-    assert submit_and_wait(fleet, "x", id="s").result(5)["error"]["code"] == "idempotency_conflict"
+    assert submit_and_wait(fleet, "x", id="s").result()["error"]["code"] == "idempotency_conflict"
     assert first._answers is None
     assert again._answers is None
     complete(fleet, "busy")
-    assert first.result(5) == again.result(5)
-    assert submit_and_wait(fleet, "u", wait=3_601).result(5)["error"]["code"] == "invalid_amount"
+    assert first.result() == again.result()
+    assert submit_and_wait(fleet, "u", wait=3_601).result()["error"]["code"] == "invalid_amount"
 
 
 def test_who_waits_for_a_submitted_task_is_answered_by_the_next_allocator(
@@ -138,4 +138,4 @@ def test_who_waits_for_a_submitted_task_is_answered_by_the_next_allocator(
 
     monkeypatch.setattr(Allocator, "follow", die)
     complete(fleet, "busy")
-    assert waiting.result(5)["ok"]["state"] == "running"
+    assert waiting.result()["ok"]["state"] == "running"

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from tallystick import Fleet
+from tallystick.actors.runtime import fleet as runtime
 from tests.support.linked_alerts import KEY, links_of
-from tests.support.programs import until
+from tests.support.programs import SECONDS, until
 from tests.support.receiver import Receiver
 from tests.support.served_links import STOP, Alerted
 from tests.support.serving import Served
@@ -49,7 +50,10 @@ def test_the_server_may_be_called_by_the_name_in_its_links(tmp_path: Path) -> No
     assert server.stop() == 0
 
 
-def test_an_alert_that_has_waited_since_the_fleet_was_closed_has_its_links(tmp_path: Path) -> None:
+def test_an_alert_that_has_waited_since_the_fleet_was_closed_has_its_links(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime, "CLOSING_SECONDS", SECONDS)
     ceo = Receiver()
     ceo.up = False
     (tmp_path / "links.key").write_text(KEY)

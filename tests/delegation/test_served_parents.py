@@ -19,7 +19,7 @@ from tests.support.few_prices import few_prices
 from tests.support.postgres import running, shared
 from tests.support.programs import until
 from tests.support.serving import Served
-from tests.support.shared_fleets import servers
+from tests.support.shared_fleets import hand_over, servers
 
 QUIET: dict[str, Any] = {"circuit_breaker": {"trip_conditions": []}}
 AT_HAND = 10_000
@@ -94,8 +94,7 @@ def test_servers_that_share_a_parent_hand_over_and_go_away_and_the_child_asks_th
     with servers(tmp_path, top) as made:
         first, second = made.start(), made.start("--standby")
         with team(own, [first.url, second.url]) as child:
-            done = CliRunner().invoke(main, ["send", "hand-over", "--store", top])
-            assert done.exit_code == 0, done.output
+            hand_over(top)
             made.kill(first)
             assert child.ask(ANN)["error"]["code"] == "pool_exhausted"
             until(lambda: in_pool(child) >= 30_000)

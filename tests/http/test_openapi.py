@@ -1,6 +1,7 @@
 """The API does what its description says: each example is answered as described, and nothing undescribed comes."""
 
 import asyncio
+import datetime as dt
 import hashlib
 import json
 import re
@@ -24,6 +25,7 @@ from schemathesis.specs.openapi.checks import (
 from starlette.routing import Route
 
 from tallystick import Fleet
+from tallystick.actors.runtime.clock import ManualClock
 from tallystick.events import messages as c
 from tallystick.events.messages import WIRE
 from tallystick.http.app import application
@@ -31,6 +33,8 @@ from tallystick.http.examples import EXAMPLES
 from tallystick.http.openapi import document
 from tallystick.http.reading import ENDPOINTS
 from tallystick.http.replies import REPLIES
+from tests.support.asgi import call
+from tests.support.core import START
 from tests.support.examples import THOROUGH, examples
 from tests.support.serving import Answer, Client, Served
 
@@ -141,6 +145,26 @@ def routes_of_application() -> list[Route]:
             return list(app.routes)
 
     return asyncio.run(made())
+
+
+def test_a_record_that_the_clock_caused_is_as_described() -> None:
+    clock = ManualClock(START)
+
+    async def page(fleet: Fleet) -> Any:
+        app, service = application(fleet, frozenset({"localhost"}))
+        answer = await call(app, "GET", "/v1/events")
+        await service.close()
+        return answer.json
+
+    with Fleet.open("memory:", clock=clock) as fleet:
+        fleet.ask({"type": "AllocateBudget", "agent": "a", "budget": {"tokens": 10}})
+        fleet.ask({"type": "Reserve", "agent": "a", "estimate": {"tokens": 1}, "ttl_seconds": 60})
+        fleet.advance(START + dt.timedelta(seconds=61))
+        found = asyncio.run(page(fleet))
+    assert found["events"][-1]["type"] == "hold-ended.v1"
+    assert "id" not in found["events"][-1]
+    described = DESCRIBED["paths"]["/v1/events"]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
+    validator(described).validate(found)
 
 
 def test_the_document_is_served_and_every_reference_in_it_leads_somewhere(client: Client) -> None:

@@ -16,7 +16,7 @@ from tallystick.events.log.codec import BODY_MAX
 from tallystick.events.messages import WIRE
 from tallystick.http.reading import ENDPOINTS
 from tests.support.pages import PROJECT
-from tests.support.serving import Client, Served
+from tests.support.serving import SECONDS, Client, Served
 
 
 @pytest.fixture(scope="module")
@@ -187,7 +187,7 @@ def test_a_client_that_waits_for_room_is_answered_when_there_is_some(client: Cli
         thread.start()
     client.post("/v1/cancel-hold", {"hold": "first"})
     for thread in waiting:
-        thread.join(30)
+        thread.join()
     assert [answer.status for answer in answers] == [200, 200]
 
 
@@ -292,7 +292,7 @@ def test_a_stop_answers_those_who_wait_and_a_second_server_is_refused(tmp_path: 
     connection.request("POST", "/v1/reserve", json.dumps(waiting), {"content-type": "application/json"})
     # Itself, and the one that waits.
     other = server.client()
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + SECONDS
     while b"tallystick_http_requests_in_progress 2" not in other.call("GET", "/metrics").body:
         assert time.monotonic() < deadline
     assert server.stop() == 0
@@ -345,7 +345,7 @@ def test_the_log_has_no_lines_of_libraries_also_where_it_lies_beside_the_setting
     server = Served(tmp_path, "--config", str(settings))
     client = server.client()
     settings.write_text("total_budget: {tokens: 2000}\n", encoding="utf-8")
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + SECONDS
     while client.post("/v1/get-global-status", {"limit": 0}).json["total"] != {"tokens": 2000}:
         assert time.monotonic() < deadline
     client.close()

@@ -2,7 +2,6 @@
 
 import contextlib
 import http.client
-import json
 import secrets
 import signal
 from collections.abc import Iterator
@@ -18,7 +17,7 @@ from tests.support.postgres import PostgresServer, running, shared
 from tests.support.programs import until
 from tests.support.serving import Client as HttpClient
 from tests.support.serving import Served
-from tests.support.shared_fleets import SECONDS, Load, Servers, ask_until_done, servers
+from tests.support.shared_fleets import SECONDS, Load, Servers, ask_until_done, hand_over, servers
 
 TAKES_OVER_SECONDS = 10
 ASKING = 40
@@ -45,12 +44,6 @@ def under_load(made: Servers, *both: Served) -> Iterator[Load]:
     assert verified.exit_code == 0, verified.output
 
 
-def hand_over(store: str) -> str:
-    done = CliRunner().invoke(main, ["send", "hand-over", "--store", store])
-    assert done.exit_code == 0, done.output
-    return str(json.loads(done.stdout)["ok"]["writer"])
-
-
 def role_of(server: Served) -> str:
     client = server.client()
     try:
@@ -67,8 +60,7 @@ def test_a_hand_over_and_a_kill_under_load_lose_nothing(tmp_path: Path) -> None:
             assert (role_of(first), role_of(second)) == ("ready: standby", "ready")
             load.until_more(MORE)
             made.kill(second)
-            _, seconds = ask_until_done(first)
-            assert seconds < TAKES_OVER_SECONDS
+            ask_until_done(first)  # how long that takes is measured 20 times, see below
             assert role_of(first) == "ready"
         assert made.stop(first) == 0
 

@@ -5,12 +5,15 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 SECONDS = 120
+KEPT_SECONDS = 2.0
+"""How long an unused connection is kept. A server closes it after 5 s."""
 
 
 class Answer(NamedTuple):
@@ -24,10 +27,11 @@ class Answer(NamedTuple):
 
 
 class Client:
-    """One connection that is kept, as a program has it."""
+    """One connection that is kept, as a program has it, until the server may close it any moment."""
 
     def __init__(self, port: int) -> None:
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=SECONDS)
+        self._used_at = time.monotonic()
 
     def post(self, path: str, message: Any, **headers: str) -> Answer:
         body = message if isinstance(message, bytes) else json.dumps(message).encode()
@@ -37,9 +41,13 @@ class Client:
     def call(
         self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
     ) -> Answer:
+        if time.monotonic() - self._used_at > KEPT_SECONDS:
+            self._connection.close()  # it is opened again by the next request
         self._connection.request(method, path, body, dict(headers or {}))
         response = self._connection.getresponse()
-        return Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
+        answer = Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
+        self._used_at = time.monotonic()
+        return answer
 
     def close(self) -> None:
         self._connection.close()

@@ -3,13 +3,17 @@
 import asyncio
 import contextlib
 import itertools
+import json
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from click.testing import CliRunner
+
 from tallystick import Client
+from tallystick.cli.main import main
 from tallystick.events import catalog as e
 from tallystick.events.log.codec import decode_event
 from tallystick.events.log.restoring import open_ledger
@@ -71,6 +75,15 @@ def ask_until_done(server: Served) -> tuple[Answer, float]:
             assert seconds < SECONDS
     finally:
         client.close()
+
+
+def hand_over(store: str) -> str:
+    """Order it, again where the standby was too slow and the writer has gone on."""
+    done = CliRunner().invoke(main, ["send", "hand-over", "--store", store])
+    while done.exit_code and "this server is the writer again" in done.output:
+        done = CliRunner().invoke(main, ["send", "hand-over", "--store", store])
+    assert done.exit_code == 0, done.output
+    return str(json.loads(done.stdout)["ok"]["writer"])
 
 
 class Load:

@@ -24,6 +24,7 @@ from tallystick.telemetry.answers import UNPACKED_MAX
 from tallystick.telemetry.items import Signal
 from tests.support.asgi import Answered, call
 from tests.support.otlp import JSON, NS, PROTOBUF, Taking, attributes, chat, encoded, post, spans
+from tests.support.programs import SECONDS
 
 MEDIA = [JSON, PROTOBUF]
 RESPONSES: dict[str, Any] = {
@@ -356,7 +357,7 @@ def test_few_exports_that_are_large_when_unpacked_are_read_at_a_time_and_small_o
 
     def slowly(media: str, signal: Signal, body: bytes) -> Any:
         if len(body) > 1_000_000:
-            go_on.wait(5)
+            go_on.wait(SECONDS)
         return read(media, signal, body)
 
     def counted(body: bytes) -> bytes:

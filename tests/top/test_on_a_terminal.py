@@ -31,12 +31,13 @@ def fleet(url: str) -> Iterator[Fleet]:
 
 def test_what_happens_in_another_process_is_seen_as_it_comes(fleet: Fleet, url: str) -> None:
     with OnTerminal("top", "--store", url) as top:
-        assert "40 by exhaustion" in top.wait_for("a-1 ")
-        assert "red" in top.screen
+        top.wait_for("40 by exhaustion")
+        top.wait_for("a-1 ")
+        top.wait_for("red")
         fleet.ask({"type": "AllocateBudget", "agent": "newcomer", "budget": {"tokens": 5}})
         fleet.ask({"type": "ReportUsage", "agent": "newcomer", "usage": {"tokens": 5}})
         top.wait_for("newcomer has used up its tokens")
-        assert "black" in top.screen
+        top.wait_for("black")
         top.press("q")
         assert top.wait_for_end() == 0
         top.check_restored()

@@ -16,7 +16,8 @@ REMOVED = {"webhooks": {"audit": None}}
 
 
 @pytest.fixture
-def receiver() -> Iterator[Answering]:
+def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Answering]:
+    monkeypatch.setattr(webhooks, "FINISH_SECONDS", SECONDS)
     with answering() as made:
         yield made
 

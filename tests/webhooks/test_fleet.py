@@ -12,15 +12,17 @@ from tallystick.actors.errors import RefusedConfig
 from tallystick.actors.runtime.clock import ManualClock
 from tallystick.cli.main import main
 from tallystick.http.measures_outgoing import webhook_lines
+from tallystick.webhooks import webhooks
 from tallystick.webhooks.progress import KeptInFile, Progress
 from tallystick.webhooks.webhooks import WebhookFigures
 from tests.support.core import START
-from tests.support.programs import until
+from tests.support.programs import SECONDS, until
 from tests.support.webhooks import VARIABLE, Answering, answering, named
 
 
 @pytest.fixture
-def receiver() -> Iterator[Answering]:
+def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Answering]:
+    monkeypatch.setattr(webhooks, "FINISH_SECONDS", SECONDS)
     with answering() as made:
         yield made
 
