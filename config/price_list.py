@@ -55,11 +55,17 @@ class Provider(msgspec.Struct, frozen=True, gc=False):
     models: Mapping[str, PublishedModel]
 
 
-class Published(msgspec.Struct, frozen=True, gc=False):
+class Published(msgspec.Struct, frozen=True, dict=True):
     """What providers publish; ``source`` says who collected it, and in which version."""
 
     source: str = ""
     providers: Mapping[str, Provider] = msgspec.field(default_factory=dict)
+
+    @cached_property
+    def mapping(self) -> dict[str, Any]:
+        """What `to_mapping` gives of it. The lists of a process that share what is published share this, too."""
+        providers = {name: _shown_provider(provider) for name, provider in self.providers.items()}
+        return {"source": self.source, "providers": providers}
 
 
 class Found(NamedTuple):
@@ -255,8 +261,7 @@ class PriceList:
             "prices": {model: _shown_written(price) for model, price in sorted(self.written.items())}
         }
         if self.published.providers:
-            providers = {name: _shown_provider(provider) for name, provider in self.published.providers.items()}
-            mapping["published"] = {"source": self.published.source, "providers": providers}
+            mapping["published"] = self.published.mapping
         return mapping
 
 

@@ -49,6 +49,10 @@ settings.register_profile(
 settings.load_profile("fleet")
 
 
+_SEARCHES = (10_000, 10, 100)
+"""How seldom garbage is searched for. A fleet that closes lets searches see again all that was loaded, and each that
+looks through all of it takes half a second: at Python's own thresholds, they were a sixteenth of the work of all tests.
+"""
 _LONG = ("tests/cluster/", "tests/docs/test_pages.py", "tests/fuzz/", "tests/simulation/")
 """Where one test may take longer than many others together."""
 
@@ -61,6 +65,7 @@ def pytest_collection() -> Iterator[None]:
         yield
     finally:
         gc.freeze()
+        gc.set_threshold(*_SEARCHES)
         gc.enable()
 
 
