@@ -50,7 +50,8 @@ class FactRow:
                 decided = core.decide_row(manager.ledger, row)
                 for (envelope, slot), (event, answer) in zip(places[done : done + len(decided)], decided, strict=True):
                     answered = envelope.answers[slot] = encode_answer(answer)
-                    lines.append((event, envelope.asked[slot], answered, origin_of(None, envelope.trace)))
+                    origin = origin_of(None, envelope.trace) if envelope.trace else None
+                    lines.append((event, envelope.asked[slot], answered, origin))
                 done += len(decided)
                 if len(decided) == len(row):
                     self._size = min(2 * self._size, _MOST)

@@ -110,7 +110,7 @@ class Tracker:
                 if event.agent in reports:
                     found += self._take(event.agent, reports.pop(event.agent))
                 found += [(event.position, command) for command in forecaster.released(event)]
-            else:
+            elif type(event) in self.follows:
                 self._take_note(event)
         for agent, events in reports.items():
             found += self._take(agent, events)

@@ -204,7 +204,9 @@ def dollars(cost_nanos: int) -> str:
     if cost_nanos < NANOS_PER_DOLLAR:
         digits = digits.zfill(10)
     cents_and_less = digits[-9:].rstrip("0")
-    return f"{sign}{digits[:-9]}.{cents_and_less:0<2}"
+    if len(cents_and_less) < 2:
+        cents_and_less = cents_and_less.ljust(2, "0")
+    return f"{sign}{digits[:-9]}.{cents_and_less}"
 
 
 def cents(cost_nanos: int) -> str:

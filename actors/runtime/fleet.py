@@ -30,7 +30,7 @@ from tallystick.actors.runtime.log_feed import LogFeed
 from tallystick.actors.runtime.manager_actor import GivenUp, HaltNow, ManagerActor, Takeover
 from tallystick.actors.runtime.messages import ENFORCER, MANAGER, SENDER, Post, Recorded, Tick, each
 from tallystick.actors.runtime.opening import accept, load_config, logged, to_put_in_force
-from tallystick.actors.runtime.pending import ANSWER_SECONDS, LoopPending, Pending
+from tallystick.actors.runtime.pending import ANSWER_SECONDS, MANY, LoopPending, Pending
 from tallystick.actors.runtime.quiescence import Quiescence
 from tallystick.actors.runtime.reports import MakeReporter, NoReporter
 from tallystick.actors.runtime.sender import AlertSender, Sender, send_by_apprise
@@ -233,7 +233,7 @@ class Fleet:
 
         ``asker``: another process asks, through this program.
         """
-        pending = Pending(isinstance(message, list | tuple))
+        pending = Pending(isinstance(message, MANY))
         self._intake.hand_in(message, by, pending, asker)
         return pending
 
@@ -273,7 +273,7 @@ class Fleet:
         Raises:
             Unanswered: as for `ask`.
         """
-        pending = LoopPending(isinstance(message, list | tuple))
+        pending = LoopPending(isinstance(message, MANY))
         self._intake.hand_in(message, by, pending, asker)
         try:
             return await pending.result(timeout + pending.waits_seconds)

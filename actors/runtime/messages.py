@@ -160,8 +160,12 @@ def each(message: Any) -> Sequence[Any]:
     return message.messages if type(message) is Batch else (message,)
 
 
-def together(posts: Iterable[Post]) -> Iterator[Post]:
+def together(posts: Sequence[Post]) -> Iterable[Post]:
     """The posts in their order; consecutive ones for the same receiver become one."""
+    return posts if len(posts) < 2 else _together(posts)
+
+
+def _together(posts: Sequence[Post]) -> Iterator[Post]:
     for to, group in itertools.groupby(posts, key=lambda post: post.to):
         messages = [post.message for post in group]
         yield Post(to, messages[0] if len(messages) == 1 else Batch(messages))

@@ -13,6 +13,8 @@ from tallystick.events.log.codec import decode_answer, encode_answer
 from tallystick.events.messages.replies import Refusal
 
 ANSWER_SECONDS = 30.0
+MANY: Final = (list, tuple)
+"""What several messages come in."""
 _UNANSWERED = "no answer within {:g} s; send it again with the same id to learn its outcome"
 
 

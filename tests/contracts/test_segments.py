@@ -132,6 +132,19 @@ def test_what_the_writer_seals_is_what_its_rows_give_back(made: list[Line]) -> N
     assert [row.position for row in sealed.rows()] == [row.position for row in rows_of(expected)]
 
 
+def test_what_is_left_out_of_a_record_does_not_depend_on_the_one_before_it() -> None:
+    report, hold, other = (b'{"type":"%b","agent":"a"}' % kind for kind in (b"ReportUsage", b"Reserve", b"Pause"))
+    asked = [report, report, other, report, hold, other, other, hold, report]
+    answers = [ANSWERS[n % len(ANSWERS)] for n in (0, 0, 4, 0, 2, 3, 0, 2, 0)]
+    made: list[Line] = [
+        (e.FleetResumed(position=place), one, answer, None)
+        for place, (one, answer) in enumerate(zip(asked, answers, strict=True), start=1)
+    ]
+    (row,) = Sealed(made, GENESIS).rows()
+    for code, times in ((b"\x02", 4), (b"\x05", 2), (b"\x0e", 0), (b"\x04", 5), (b"\x09", 2), (b"\x0c", 1)):
+        assert row.state.count(code) == times, PHRASES[code]
+
+
 # --- stores ----------------------------------------------------------------------------------------------------------
 
 

@@ -61,8 +61,12 @@ def test_whatever_is_added_and_forgotten_it_knows_what_a_plain_dict_knows(
                 ids = Ids.load(*ids.dump())
             case 3:
                 several = [(dice.choice(names), position + n) for n in range(1, dice.randrange(2, 12))]
-                most = dice.randrange(1, 40)
-                ids.add_all([name for name, _ in several], [position for _, position in several], most)
+                most, texts = dice.randrange(1, 40), [name for name, _ in several]
+                new = len(set(texts)) == len(texts) and plain.known.keys().isdisjoint(texts)
+                assert new or not ids.are_new(texts)
+                # Whether they are new may be known, and may have to be found.
+                known = new and dice.choice((True, False))
+                ids.add_all(texts, [position for _, position in several], most, new=known)
                 for name, position in several:
                     plain.add(name, position)
                     plain.keep(most)

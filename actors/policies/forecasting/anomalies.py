@@ -4,6 +4,8 @@ from collections.abc import Iterable, Sequence
 from math import sqrt
 from typing import NamedTuple
 
+import msgspec
+
 from tallystick.actors.policies.forecasting.growth_forecast import Course
 from tallystick.config.amounts import COST, DIMENSIONS, EDGE_NAMES, TIME, TOKENS, dollars, seconds
 from tallystick.events.catalog.forecasts import Anomaly
@@ -37,7 +39,7 @@ class Found(NamedTuple):
     message: str
 
 
-class Streak(NamedTuple):
+class Streak(msgspec.Struct, frozen=True, gc=False):
     """How many steps in a row used about the same tokens as the first of them."""
 
     amount: int = 0

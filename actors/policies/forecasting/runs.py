@@ -63,7 +63,7 @@ class Run(msgspec.Struct, eq=False, gc=False):
             self.began_with = 1.0
         self.last_at = last_at
         self.growth = growth
-        self.streak_amount, self.streak_steps = streak
+        self.streak_amount, self.streak_steps = streak.amount, streak.steps
 
     @property
     def model(self) -> str | None:
