@@ -52,6 +52,16 @@ def growth() -> Iterator[Result]:
         yield Result("scale.log", value * 1e6, "us/report", "10k events instead of 1M", ratio, ("<=", 1.5))
         value, _, ratio = alternating(lambda: history.replay_rate(long), lambda: history.raw_replay_rate(long), 3)
         yield Result("replay", value, "events/s", "raw cursor + decode + trivial fold", ratio, (">=", 0.5))
+    kinds_of_log: list[tuple[str, history.Page, tuple[str, float] | None]] = [
+        ("replay.varying", history.varying_reports, (">=", 0.5)),
+        ("replay.holds", history.holds, None),
+    ]
+    for name, page, goal in kinds_of_log:
+        with history.built_log(100, 300_000, page) as path:
+            value, _, ratio = alternating(
+                partial(history.replay_rate, path), partial(history.raw_replay_rate, path), ROUNDS
+            )
+            yield Result(name, value, "events/s", "raw cursor + decode + trivial fold", ratio, goal)
 
 
 def restart() -> Iterator[Result]:

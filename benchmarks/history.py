@@ -8,13 +8,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from decimal import Decimal
 from functools import reduce
 from operator import or_
 from pathlib import Path
+from random import Random
 from typing import Any
+from uuid import UUID
 
 import msgspec
 
@@ -37,7 +39,51 @@ GROUP = 1_000
 _START = dt.datetime(2026, 1, 26, tzinfo=dt.UTC)
 
 
-def build_log(path: Path, agents: int, events: int) -> None:
+Page = Callable[[int, int, int], list[c.Command]]
+"""Makes messages: from which number on, how many, and of how many agents."""
+
+
+def equal_reports(first: int, count: int, agents: int) -> list[c.Command]:
+    """Reports that all say the same, by each agent in turn."""
+    usage = Budget(tokens=450, time_seconds=Decimal("2.3"), cost_usd=Decimal("0.011"))
+    return [
+        c.ReportUsage(id=f"r-{n}", agent=f"agent-{n % agents:06d}", usage=usage) for n in range(first, first + count)
+    ]
+
+
+def varying_reports(first: int, count: int, agents: int) -> list[c.Command]:
+    """Reports that all say something else, with ids of 36 characters, by agents in no order."""
+    dice = Random(first)
+    return [c.ReportUsage(id=_id(dice), agent=_agent(dice, agents), usage=_usage(dice)) for _ in range(count)]
+
+
+def holds(first: int, count: int, agents: int) -> list[c.Command]:
+    """Holds, and then a settlement of each, with ids and amounts as of `varying_reports`."""
+    dice = Random(first)
+    placed: list[c.Command] = [
+        c.Reserve(id=_id(dice), agent=_agent(dice, agents), estimate=Budget(tokens=dice.randint(1_000, 5_000)))
+        for _ in range(-(-count // 2))
+    ]
+    return placed + [c.Settle(id=_id(dice), hold=one.id or "", usage=_usage(dice)) for one in placed[: count // 2]]
+
+
+def _id(dice: Random) -> str:
+    return str(UUID(int=dice.getrandbits(128), version=4))
+
+
+def _agent(dice: Random, agents: int) -> str:
+    return f"agent-{dice.randrange(agents):06d}"
+
+
+def _usage(dice: Random) -> Budget:
+    return Budget(
+        tokens=dice.randint(50, 5_000),
+        time_seconds=Decimal(dice.randint(200, 60_000)) / 1_000,
+        cost_usd=Decimal(dice.randint(100, 90_000)) / 1_000_000,
+    )
+
+
+def build_log(path: Path, agents: int, events: int, page: Page = equal_reports) -> None:
     """A log of ``events`` events and ``agents`` open accounts, written by the manager itself."""
     store = open_store(f"sqlite:///{path}", writer=True)
     opened = open_ledger(store)
@@ -52,23 +98,22 @@ def build_log(path: Path, agents: int, events: int) -> None:
     take([c.LoadConfig(id="config", config=RICH)])
     budget = Budget(tokens=10**9)
     for start in range(0, agents, GROUP):
-        page = range(start, min(start + GROUP, agents))
-        take([c.AllocateBudget(id=f"a-{i}", agent=f"agent-{i:06d}", budget=budget) for i in page])
+        opened_now = range(start, min(start + GROUP, agents))
+        take([c.AllocateBudget(id=f"a-{i}", agent=f"agent-{i:06d}", budget=budget) for i in opened_now])
     n = 0
-    usage = Budget(tokens=450, time_seconds=Decimal("2.3"), cost_usd=Decimal("0.011"))
     while manager.ledger.position < events:
         now += dt.timedelta(milliseconds=100)
         count = min(GROUP, events - manager.ledger.position)
-        take([c.ReportUsage(id=f"r-{n + k}", agent=f"agent-{(n + k) % agents:06d}", usage=usage) for k in range(count)])
+        take(page(n, count, agents))
         n += count
     store.close()
 
 
 @contextmanager
-def built_log(agents: int, events: int) -> Iterator[Path]:
+def built_log(agents: int, events: int, page: Page = equal_reports) -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "fleet.db"
-        build_log(path, agents, events)
+        build_log(path, agents, events, page)
         yield path
 
 

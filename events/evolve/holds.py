@@ -26,7 +26,7 @@ from tallystick.events.evolve.usage import (
 from tallystick.events.state.accounts import Hold
 from tallystick.events.state.holds import list_expiry, list_hold, unlist_hold
 from tallystick.events.state.ledger import Ledger
-from tallystick.events.state.money import ZERO, Money, plus
+from tallystick.events.state.money import ZERO, Money, money, plus
 from tallystick.events.state.remembered import EndedHold
 from tallystick.events.state.slot_time import micros
 
@@ -85,6 +85,23 @@ def settle_hold(ledger: Ledger, event: e.HoldSettled) -> None:
         _end_hold(ledger, hold, "settled", event)
 
 
+def settles_all(event: e.HoldSettled) -> bool:
+    """Whether a settlement says only what was used of its hold, just now, and ends it."""
+    return not (
+        event.partial
+        or event.unpriced
+        or event.history
+        or event.overdrawn is not None
+        or event.counts_on is not None
+        or event.occurred_at is not None
+    )
+
+
+def is_whole(hold: Hold) -> bool:
+    """Whether a hold counts in no limit, and no part of it was settled."""
+    return hold.limited is None and hold.booked == ZERO and hold.got == 0
+
+
 def take_back(ledger: Ledger, hold: Hold, used: Money) -> None:
     """What settling a hold changes of balances, where it is settled by all that was used of it."""
     del ledger.holds[hold.id]
@@ -97,13 +114,37 @@ def note_settlements(ledger: Ledger, settled: Sequence[Hold], uses: Sequence[Use
     were changed one by one (`take_back`).
     """
     for hold, (account, event, used) in zip(settled, uses, strict=True):
-        hold_for(ledger, hold, -1)
-        hold.amount, hold.booked = ZERO, used if hold.booked is ZERO else plus(hold.booked, used)
+        close_hold(ledger, hold, event, used)
         note_report(account, event, hold.booked)
-        hold.notes = noted(hold.notes, event, ends=True)
         note_growth(ledger, account, event, used, _answered_in_all(hold, event))
-        _end_hold(ledger, hold, "settled", event)
     sum_up(ledger, uses)
+
+
+def close_hold(ledger: Ledger, hold: Hold, event: "e.UsageReported | e.HoldSettled", used: Money) -> None:
+    """A hold that was taken back ends with the last of its use: nothing is set aside for it, and it is remembered."""
+    hold_for(ledger, hold, -1)
+    hold.amount, hold.booked = ZERO, used if hold.booked is ZERO else plus(hold.booked, used)
+    hold.notes = noted(hold.notes, event, ends=True)
+    _end_hold(ledger, hold, "settled", event)
+
+
+def let_hold_pass(ledger: Ledger, placed: e.HoldPlaced, settled: e.HoldSettled, used: Money) -> None:
+    """A hold was placed, and soon settled: what was set aside is back, and what is left of it is that it has ended."""
+    account, task = ledger.accounts[placed.agent], ledger.tasks.running.get(placed.agent)
+    if placed.last_call:
+        account.called = 2
+    ledger.ended_holds[placed.hold] = EndedHold(
+        account.id,
+        "settled",
+        None if task is None else task.lease,
+        account.life,
+        settled.at,
+        money(placed.amount.triple),
+        used,
+        placed.at,
+        noted(noted(None, placed), settled, ends=True),
+    )
+    ledger.ended_order.append((settled.position, placed.hold))
 
 
 def give_hold_back(ledger: Ledger, event: e.HoldEnded) -> None:

@@ -1,34 +1,36 @@
-"""Reports that follow one another, applied in one go: a replay meets hardly anything else.
+"""Events that follow one another, applied to the state in one go: reports, holds and settlements are nearly all.
 
-`evolve_all` leaves the state as `evolve` does, event by event. Plain reports add up: each account, each product and the
-fleet are charged with sums, and of what only the newest report says (pace, signs of life) the newest is noted. What
-depends on the order of reports is done in their order. An event with which anything else changes is left to `evolve`,
-which is the oracle in `tests/events/test_reports_in_one_go.py`.
+`evolve_all` leaves the state as `evolve` does, event by event. What plain reports and settlements say was used adds up:
+each account, each product and the fleet are charged with sums, and of what only the newest use says (pace, signs of
+life) the newest is noted. What depends on the order of events is done in their order: holds are placed and taken back,
+and what is known of models changes. An event with which anything else changes is left to `evolve`, which is the oracle
+in `tests/events/test_reports_in_one_go.py` and `test_holds_in_one_go.py`.
 """
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import compress
 from operator import attrgetter
-from typing import cast
+from typing import Final, cast
 
 from tallystick.config.amounts import TOKENS
 from tallystick.events import catalog as e
 from tallystick.events.evolve import evolve
 from tallystick.events.evolve.charged import charge
 from tallystick.events.evolve.day import use
+from tallystick.events.evolve.holds import close_hold, is_whole, let_hold_pass, place_hold, settles_all, take_back
 from tallystick.events.evolve.transfers import charge_account
 from tallystick.events.evolve.usage import answered, note_model, note_report, says_only_use
 from tallystick.events.state.accounts import Account
 from tallystick.events.state.growth import observed, observed_all
 from tallystick.events.state.ledger import Ledger
-from tallystick.events.state.money import Money, plus
+from tallystick.events.state.money import ZERO, Money, plus
 
-_Reports = Sequence[e.UsageReported]
-_Summed = tuple[Account, _Reports, Money, Money, bytes]
+_Use = e.UsageReported | e.HoldSettled
+_Summed = tuple[Account, Sequence[_Use], Money, Money, bytes]
 _AT = attrgetter("at")
-_MANY = 6
-"""Fewer reports are applied sooner one by one."""
+_MANY: Final = 6
+"""Fewer events are applied sooner one by one."""
 
 
 def evolve_all(ledger: Ledger, events: Sequence[e.Event]) -> None:
@@ -48,35 +50,96 @@ def evolve_all(ledger: Ledger, events: Sequence[e.Event]) -> None:
 
 def _within_a_minute(ledger: Ledger, events: Sequence[e.Event]) -> None:
     accounts, first = ledger.accounts, 0
-    by_agent: dict[str, list[e.UsageReported]] = {}
-    may_be_plain = not ledger.rules.limits
+    by_agent: dict[str, list[_Use]] = {}
+    holds, may_be_plain = _Holds(ledger), not ledger.rules.limits
     for place, event in enumerate(events):
-        if type(event) is e.UsageReported and may_be_plain and says_only_use(event):
-            theirs = by_agent.get(event.agent)
-            if theirs is not None:
-                theirs.append(event)
+        if may_be_plain:
+            agent = None
+            if type(event) is e.UsageReported:
+                if says_only_use(event):
+                    agent = event.agent
+            elif type(event) is e.HoldSettled:
+                agent = holds.settled_by(event)
+            elif type(event) is e.HoldPlaced and holds.are_placed_by(event):
                 continue
-            account = accounts.get(event.agent)
-            if account is not None and not account.caps:
-                by_agent[event.agent] = [event]
-                continue
-        if by_agent:
-            _report_all(ledger, cast(_Reports, events[first:place]), by_agent)
-            by_agent = {}
+            if agent is not None:
+                theirs = by_agent.get(agent)
+                if theirs is not None:
+                    theirs.append(event)  # type: ignore[arg-type] # it has an agent
+                    continue
+                account = accounts.get(agent)
+                if account is not None and not account.caps:
+                    by_agent[agent] = [event]  # type: ignore[list-item]
+                    continue
+        _apply(ledger, events[first:place], by_agent, holds)
         evolve(ledger, event)
-        first, may_be_plain = place + 1, not ledger.rules.limits
-    if by_agent:
-        _report_all(ledger, cast(_Reports, events[first:]), by_agent)
+        first, by_agent, may_be_plain = place + 1, {}, not ledger.rules.limits
+        if holds:
+            holds = _Holds(ledger)
+    _apply(ledger, events[first:], by_agent, holds)
 
 
-def _report_all(ledger: Ledger, reports: _Reports, by_agent: dict[str, list[e.UsageReported]]) -> None:
-    """Apply plain reports; the same reports by agent, with an account."""
-    accounts, last = ledger.accounts, reports[-1]
-    summed = [] if len(reports) < _MANY else _all_summed(ledger, by_agent)
-    if not summed:
-        for event in reports:
-            evolve(ledger, event)
-        return
+class _Holds:
+    """The holds that are placed and settled by plain events of which none is applied yet."""
+
+    __slots__ = ("_ended", "_ledger", "_placed", "passed")
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._placed: dict[str, e.HoldPlaced] = {}
+        """Those that stand."""
+        self.passed: dict[str, e.HoldPlaced] = {}
+        """Those that are settled, too."""
+        self._ended: set[str] = set()
+        """Of those that stood before."""
+
+    def __bool__(self) -> bool:
+        return bool(self._placed or self.passed or self._ended)
+
+    def are_placed_by(self, event: e.HoldPlaced) -> bool:
+        """Whether a hold is a new one, of an account that is open and has no limits."""
+        hold, account = event.hold, self._ledger.accounts.get(event.agent)
+        if account is None or account.caps or hold in self._placed or hold in self.passed or hold in self._ledger.holds:
+            return False
+        self._placed[hold] = event
+        return True
+
+    def settled_by(self, event: e.HoldSettled) -> str | None:
+        """The agent of a hold that stands, of which nothing was used before, and that ends with this."""
+        hold = event.hold
+        placed = self._placed.get(hold)
+        if not settles_all(event):
+            return None
+        if placed is None:
+            standing = self._ledger.holds.get(hold)
+            if standing is None or standing.agent != event.agent or hold in self._ended or not is_whole(standing):
+                return None
+            self._ended.add(hold)
+        elif placed.agent == event.agent:
+            self.passed[hold] = self._placed.pop(hold)
+        else:
+            return None
+        return event.agent
+
+
+def _apply(ledger: Ledger, events: Sequence[e.Event], by_agent: dict[str, list[_Use]], holds: _Holds) -> None:
+    """Apply plain events; their uses by agent, with an account."""
+    end = len(events)
+    # What a use has come near to depends on what was held then, so nothing is placed behind the last one.
+    while holds and end and type(events[end - 1]) is e.HoldPlaced:
+        end -= 1
+    summed = [] if end < _MANY else _all_summed(ledger, by_agent)
+    if summed:
+        _add_up(ledger, events[:end], summed, holds)
+    for event in events[end:] if summed else events:
+        evolve(ledger, event)
+
+
+def _add_up(ledger: Ledger, events: Sequence[e.Event], summed: Sequence[_Summed], holds: _Holds) -> None:
+    uses = cast(Sequence[_Use], events)
+    if holds:
+        uses = [event for event in events if type(event) is e.UsageReported or type(event) is e.HoldSettled]
+        _move_holds(ledger, events, holds.passed)
     by_product: dict[str | None, Money] = {}
     for account, theirs, total, most, growth in summed:
         charge_account(account, *total)
@@ -85,7 +148,7 @@ def _report_all(ledger: Ledger, reports: _Reports, by_agent: dict[str, list[e.Us
         if account.run is not None and name is not None:
             ledger.commitments.spend(account.run, total[TOKENS])
         account.growth, account.pool_notice = growth, ledger.pool_exhausted_at
-        newest = theirs[-1]
+        newest, active_at = theirs[-1], account.activity_at
         if newest.after_outage:
             # It says nothing of the pace, which is as the one before it has left it.
             for event in theirs[:-1]:
@@ -93,9 +156,11 @@ def _report_all(ledger: Ledger, reports: _Reports, by_agent: dict[str, list[e.Us
         elif len(theirs) > 1:
             account.last_report_at = theirs[-2].at
         note_report(account, newest, most)
-    _use_all(ledger, by_product, accounts[last.agent].budget_product)
-    _note_in_order(ledger, reports)
-    ids, positions = [event.id for event in reports], range(reports[0].position, last.position + 1)
+        account.activity_at = max(account.activity_at, active_at)  # a hold may have come later
+    _use_all(ledger, by_product, ledger.accounts[uses[-1].agent].budget_product)
+    _note_in_order(ledger, uses)
+    last = events[-1]
+    ids, positions = [event.id for event in events], range(events[0].position, last.position + 1)
     if all(ids):
         ledger.remember_all(ids, positions)
     else:
@@ -103,16 +168,33 @@ def _report_all(ledger: Ledger, reports: _Reports, by_agent: dict[str, list[e.Us
     ledger.position, ledger.now = last.position, last.at
 
 
-def _all_summed(ledger: Ledger, by_agent: dict[str, list[e.UsageReported]]) -> "list[_Summed]":
-    """The reports of all accounts; none where one says more than can be: those before it are to be applied."""
+def _move_holds(ledger: Ledger, events: Sequence[e.Event], passed: Mapping[str, e.HoldPlaced]) -> None:
+    """Place holds, and end those that are settled; what was used of them is charged with all that adds up."""
+    for event in events:
+        if type(event) is e.HoldPlaced:
+            if event.hold not in passed:
+                place_hold(ledger, event)
+        elif type(event) is e.HoldSettled:
+            used = (event.tokens, event.time_ms, event.cost_nanos)
+            placed = passed.get(event.hold)
+            if placed is None:
+                hold = ledger.holds[event.hold]
+                take_back(ledger, hold, ZERO)
+                close_hold(ledger, hold, event, used)
+            else:
+                let_hold_pass(ledger, placed, event, used)
+
+
+def _all_summed(ledger: Ledger, by_agent: dict[str, list[_Use]]) -> "list[_Summed]":
+    """The uses of all accounts; none where one says more than can be: those before it are to be applied."""
     try:
         return [_summed(ledger.accounts[agent], theirs) for agent, theirs in by_agent.items()]
     except ArithmeticError:
         return []
 
 
-def _summed(account: Account, reports: _Reports) -> "_Summed":
-    """An account's reports with their total, by dimension the most that one of them says, and its growth after them."""
+def _summed(account: Account, reports: Sequence[_Use]) -> "_Summed":
+    """An account's uses with their total, by dimension the most that one of them says, and its growth after them."""
     if len(reports) == 1:
         event = reports[0]
         used = (event.tokens, event.time_ms, event.cost_nanos)
@@ -135,10 +217,10 @@ def _use_all(ledger: Ledger, by_product: dict[str | None, Money], last: str | No
         use(ledger, product, total)
 
 
-def _note_in_order(ledger: Ledger, reports: _Reports) -> None:
-    """What is kept of each report, or adds up to what depends on their order."""
+def _note_in_order(ledger: Ledger, uses: Sequence[_Use]) -> None:
+    """What is kept of each use, or adds up to what depends on their order."""
     accounts, charges = ledger.accounts, ledger.rules.fairness_by != "slot_time"
-    for event in reports:
+    for event in uses:
         if event.model is not None or event.input_tokens is not None:
             note_model(ledger, accounts[event.agent], event, answered(event))
         if charges and accounts[event.agent].budget_product is not None:

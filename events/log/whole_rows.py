@@ -1,6 +1,6 @@
 """Rows of the log proved and decoded as a whole: each record is hashed once, and none is taken out by itself.
 
-Here only the plain case is looked at, a row of many records that is sound. Of any other nothing is said: who reads it
+Here only the plain case is looked at, a row that is sound. Of any other nothing is said: who reads it
 record by record (`store_segments.records_in`, `replaying.link`) finds out what it has, or what is wrong with it.
 """
 
@@ -40,10 +40,11 @@ def whole(row: Row, position: int, digest: bytes, now: dt.datetime) -> Whole | N
         return None
     text = unpacked(row.state)
     pieces = BytesIO(text).readlines()  # three times as fast as to split it
-    if row.position != position + len(pieces) or len(pieces) == 1 or not (text[:1] == b"[" and text[-2:] == b"}]"):
+    if row.position != position + len(pieces) or not (text[:1] == b"[" and text[-2:] == b"}]"):
         return None
     # A record ends where its line does, before a comma.
-    pieces[0], pieces[-1] = pieces[0][1:], pieces[-1][:-1] + b",\n"
+    pieces[0] = pieces[0][1:]
+    pieces[-1] = pieces[-1][:-1] + b",\n"
     digests = _digests(pieces, digest)
     if digests is None:
         return None
@@ -69,8 +70,8 @@ def _digests(pieces: Sequence[bytes], digest: bytes) -> list[bytes] | None:
     sha256 = hashlib.sha256
     first = digest = sha256(digest + pieces[0][:-_TAIL]).digest()
     digests = [digest := sha256(digest + piece[:-_END]).digest() for piece in pieces[1:-1]]
-    last = sha256(digest + pieces[-1][:-_TAIL]).digest()
+    last = first if len(pieces) == 1 else sha256(digest + pieces[-1][:-_TAIL]).digest()
     for piece, stated in ((pieces[0], first), (pieces[-1], last)):
         if piece[-_TAIL:] != b'%b%b"},\n' % (DIGEST_KEY, stated.hex().encode()):
             return None
-    return [first, *digests, last] if {piece[-_END:] for piece in pieces} == _ENDS else None
+    return [first, *digests, last][: len(pieces)] if {piece[-_END:] for piece in pieces} == _ENDS else None

@@ -160,7 +160,9 @@ def _above(account: Account) -> Account | None:
 
 
 def hear(account: Account, at: dt.datetime) -> None:
-    """A message came by an account: the lease that it is under lasts longer."""
+    """A message came by an account: the lease that it is under lasts longer. Of several messages that are applied
+    together, the last one need not be the newest.
+    """
     leased = account.leased
-    if leased is not None:
+    if leased is not None and at > leased.heard_at:
         leased.heard_at = at

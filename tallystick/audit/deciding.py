@@ -14,7 +14,7 @@ from tallystick.events.log.store import Record
 from tallystick.events.state.ledger import Ledger
 from tallystick.whatif.mismatch import Field, Mismatch, fields_of, in_words
 from tallystick.whatif.reproduction import Reproduction
-from tallystick.whatif.steps import Step, steps_of
+from tallystick.whatif.steps import ROW_MAX, Step, rows_of, steps_of
 
 _SHOWN = 3
 """Fields that the sentence about a contradiction names; the JSON form has all."""
@@ -44,25 +44,45 @@ class Deciding:
         return self.reproduction.ledger
 
     def follow(self, records: Iterable[Record]) -> Iterator[tuple[Event, bytes]]:
-        chain, reproduction = Chain(), self.reproduction
-        for step in steps_of(chain.proved(records), self._cuts):
-            try:
-                found = _decided(reproduction, step)
-            except BrokenChain as error:
-                yield from reproduction.proved
-                raise chain.broken or error from error
-            if found is None:
-                yield from reproduction.proved
-                continue
-            for event, digest in reproduction.proved:
-                if event.position < found.position:
-                    yield event, digest
-            # A step that the chain broke off in the middle lacks its rest.
-            if chain.broken is not None and found.position >= chain.broken.position:
-                raise chain.broken
-            raise contradicted(found, step)
+        chain, size = Chain(), 1
+        for row in rows_of(steps_of(chain.proved(records), self._cuts), self._cuts):
+            done = 0
+            while done < len(row):
+                tried = row[done : done + size]
+                if len(tried) > 1:
+                    came_out, found = self.reproduction.take_row(tried)
+                    yield from self._proved(found, tried[min(came_out, len(tried) - 1)], chain)
+                    done += came_out
+                    if came_out == len(tried):
+                        size = min(2 * size, ROW_MAX)
+                        continue
+                    size = 1
+                try:
+                    found = _decided(self.reproduction, row[done])
+                except BrokenChain as error:
+                    yield from self.reproduction.proved
+                    raise chain.broken or error from error
+                yield from self._proved(found, row[done], chain)
+                done, size = done + 1, max(size, 2)
         if chain.broken is not None:
             raise chain.broken
+
+    def _proved(self, found: Mismatch | None, step: Step, chain: Chain) -> Iterator[tuple[Event, bytes]]:
+        """The events that are as recorded, up to what was ``found`` to be otherwise in a step.
+
+        Raises:
+            BrokenChain: something was.
+        """
+        if found is None:
+            yield from self.reproduction.proved
+            return
+        for event, digest in self.reproduction.proved:
+            if event.position < found.position:
+                yield event, digest
+        # A step that the chain broke off in the middle lacks its rest.
+        if chain.broken is not None and found.position >= chain.broken.position:
+            raise chain.broken
+        raise contradicted(found, step)
 
 
 def _decided(reproduction: Reproduction, step: Step) -> Mismatch | None:

@@ -4,13 +4,16 @@ Only the words of a sentence for people may be others, where another version of 
 decided by another version of the rules is followed as it is recorded, and not decided again (`stretches`).
 """
 
+from collections.abc import Sequence
+
 from tallystick.events import messages as c
 from tallystick.events.catalog import STORED_NAME, Event, RequestRefused
 from tallystick.events.catalog.rules_version import FIRST_RULES
-from tallystick.events.decide import decide, pass_time
+from tallystick.events.decide import Asked, decide, decide_row, has_rows, pass_time
 from tallystick.events.decide.sources import is_larger
 from tallystick.events.decide.turn import Turn
-from tallystick.events.log.codec import GENESIS, digest_of, encode_answer, seal
+from tallystick.events.log.broken_chain import BrokenChain
+from tallystick.events.log.codec import GENESIS, TAIL, digest_of, encode_answer, record_body, seal
 from tallystick.events.log.correction import with_facts
 from tallystick.events.log.lookup import Records, Taken
 from tallystick.events.log.reading import event_of
@@ -94,6 +97,42 @@ class Reproduction:
             return Mismatch(record.position, self._proved(record), None, step.reply, reply)
         self.messages += bool(step.own)
         return answered
+
+    def take_row(self, steps: Sequence[Step]) -> "tuple[int, Mismatch | None]":
+        """Make steps of a row (`rows_of`) anew in one go, as far as they are plain cases; their records were proved to
+        follow one another. Returns how many came out, and what is otherwise about the next one, if it is that.
+        """
+        self.proved = []
+        if not self.stretches.are_ours or not has_rows(self.ledger):
+            return 0, None
+        asked: list[Asked] = []
+        for step in steps:
+            try:
+                asked.append((step.command, step.at, step.id, step.by))
+            except BrokenChain:
+                break  # it is named where it is decided by itself
+        made = decide_row(self.ledger, asked) if asked else []
+        came_out, found = 0, None
+        for step, (event, answer) in zip(steps, made, strict=False):
+            reply, record = encode_answer(answer), step.own[0]
+            body = record_body(event, step.request, reply, step.peer, step.trace)
+            if record.data[:-TAIL] != body and not self._is_made(record, step, event, reply):
+                found = Mismatch(event.position, self._proved(record), event, step.reply, reply)
+                if self._is_made(record, step, event, step.reply):
+                    self._keep_step(step, event)  # only the reply is another
+                break
+            self._keep_step(step, event)
+            came_out += 1
+        if came_out:
+            self.stretches.take_row(steps[:came_out])
+        return came_out, found
+
+    def _keep_step(self, step: Step, event: Event) -> None:
+        """Go on behind a step with one event, which is as recorded."""
+        self._keep(event, digest_of(step.own[0].data))
+        self.messages += 1
+        if self._log is self._taken:
+            self._taken.records += step.own
 
     def finish(self) -> None:
         """After the last step: check that nothing was lost.

@@ -4,6 +4,7 @@ import contextlib
 import datetime as dt
 from collections.abc import Container, Iterable, Iterator, Sequence
 from decimal import Context, Decimal
+from typing import Final
 
 import msgspec
 
@@ -242,3 +243,36 @@ def steps_of(records: Iterable[Record], cuts: Container[int] = ()) -> Iterator[S
                 step = None
     if step is not None:
         yield step
+
+
+_IN_ROWS: Final = frozenset(STORED_NAME[kind] for kind in (e.UsageReported, e.HoldPlaced, e.HoldSettled))
+ROW_MAX: Final = 64
+"""Steps of a row."""
+_WAITED: Final = b',"waited_since":'
+
+
+def rows_of(steps: Iterable[Step], cuts: Container[int] = ()) -> Iterator[list[Step]]:
+    """Steps that may be decided in one go together; any other by itself. A row ends at each position in ``cuts``.
+
+    Raises:
+        BrokenChain: the steps have raised it, behind those before.
+    """
+    row: list[Step] = []
+    broken: BrokenChain | None = None
+    try:
+        for step in steps:
+            own = step.own
+            is_one = not step.due and len(own) == 1 and own[0].name in _IN_ROWS and _WAITED not in own[0].data
+            if row and not (is_one and row[0].own[0].name == own[0].name):
+                yield row
+                row = []
+            row.append(step)
+            if not is_one or len(row) == ROW_MAX or own[0].position in cuts:
+                yield row
+                row = []
+    except BrokenChain as error:
+        broken = error
+    if row:
+        yield row
+    if broken is not None:
+        raise broken

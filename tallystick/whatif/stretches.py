@@ -3,6 +3,7 @@
 Only what was decided by our own version can be decided again and compared. Of the others the log itself is followed.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from tallystick.events import catalog as e
@@ -45,11 +46,22 @@ class Stretches:
             mark = event_of(step.own[0])
             assert isinstance(mark, e.ConfigLoaded | e.RulesAdopted)
             self._rules = max(self._rules, mark.rules)
-        last = step.records[-1].position
+        return self._go_on(step.position, (step.own or step.due)[-1].position)
+
+    def take_row(self, steps: Sequence[Step]) -> None:
+        """Take in steps of our version that follow one another, none of which is a mark."""
+        self._go_on(steps[0].position, steps[-1].position)
+
+    @property
+    def are_ours(self) -> bool:
+        """Whether our version decided what comes next, unless it is a mark."""
+        return self._rules == rules_version.RULES_VERSION
+
+    def _go_on(self, first: int, last: int) -> bool:
         if self.all and self.all[-1].rules == self._rules:
             self.all[-1] = self.all[-1]._replace(last=last)
         else:
-            self.all.append(Stretch(step.position, last, self._rules))
+            self.all.append(Stretch(first, last, self._rules))
         return self.all[-1].is_ours
 
     @property

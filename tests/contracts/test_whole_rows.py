@@ -208,6 +208,14 @@ def sealed_text(text: bytes, before: bytes) -> tuple[bytes, bytes]:
 # --- that it is used --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_a_row_of_few_records_is_a_whole_one(count: int) -> None:
+    row = cut([count])[0]
+    found = whole(row, 0, GENESIS, e.event.EPOCH)
+    assert found is not None
+    assert found.digests == [digest_of(record.data) for record in LOG[:count]]
+
+
 def test_a_row_of_several_records_is_never_taken_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = cut([64, 64])
     taken: list[Row] = []

@@ -16,13 +16,14 @@ from tallystick.events import evolve as general
 from tallystick.events import messages as c
 from tallystick.events.evolve import evolve, reports
 from tallystick.events.evolve.reports import evolve_all
-from tallystick.events.log import snapshot
 from tallystick.events.log.codec import decode_event
 from tallystick.events.state.ledger import Ledger
 from tests.support import decision_logs
 from tests.support.core import START, Core, dump, fleet, submit
 from tests.support.examples import examples
 from tests.support.plain_sessions import session
+from tests.support.same_states import is_same
+from tests.support.same_states import said as said_by
 
 LOGS = {
     name: [decode_event(record.data, record.name) for record in decision_logs.records_of(name)]
@@ -45,15 +46,10 @@ def in_one_go(events: Sequence[e.Event], cuts: Sequence[int] = ()) -> Ledger:
     return ledger
 
 
-def same(one: Ledger, other: Ledger) -> bool:
-    near = [None if ledger.day.near is None else ledger.day.near.value for ledger in (one, other)]
-    return dump(one) == dump(other) and snapshot.dump(one) == snapshot.dump(other) and near[0] == near[1]
-
-
 @pytest.mark.parametrize("name", LOGS)
 def test_kept_logs_lead_to_the_same_state(name: str) -> None:
     events = LOGS[name]
-    assert same(in_one_go(events), one_by_one(events))
+    assert is_same(in_one_go(events), one_by_one(events))
 
 
 @given(seed=st.integers(0, 10**6), data=st.data())
@@ -64,7 +60,7 @@ def test_sessions_lead_to_the_same_state_however_they_are_cut(seed: int, data: s
         core.wait(seconds).when(command)
     events = core.log
     cuts = data.draw(st.lists(st.integers(0, len(events)), max_size=5))
-    assert same(in_one_go(events, cuts), one_by_one(events))
+    assert is_same(in_one_go(events, cuts), one_by_one(events))
 
 
 def plain_reports(count: int, limits: Sequence[object] = (), **rest: object) -> list[e.Event]:
@@ -113,7 +109,7 @@ def test_whatever_a_report_says_the_state_is_the_same(said: str) -> None:
     plain, odd = plain_reports(90), plain_reports(90, **SAID[said])
     mixed = [odd[n] if n % 5 == 0 else event for n, event in enumerate(plain)]
     for events in (odd, mixed):
-        assert same(in_one_go(events), one_by_one(events))
+        assert is_same(in_one_go(events), one_by_one(events))
 
 
 MODELS = (None, "writer-1", "writer-2")
@@ -174,7 +170,7 @@ def outcome(ledger: Ledger, lead: Callable[[], object]) -> object:
         lead()
     except OverflowError:
         return dump(ledger)
-    return dump(ledger), snapshot.dump(ledger), None if ledger.day.near is None else ledger.day.near.value
+    return said_by(ledger)
 
 
 def test_a_report_after_an_outage_leaves_the_pace_as_the_one_before_it_has() -> None:
@@ -182,18 +178,18 @@ def test_a_report_after_an_outage_leaves_the_pace_as_the_one_before_it_has() -> 
     events[-3] = msgspec.structs.replace(events[-3], time_ms=0, after_outage=True)
     ledger = in_one_go(events)
     assert ledger.accounts[events[-3].agent].pace_ms == events[-6].time_ms == 2  # type: ignore[attr-defined]
-    assert same(ledger, one_by_one(events))
+    assert is_same(ledger, one_by_one(events))
 
 
 def test_limits_count_each_report() -> None:
     events = plain_reports(40, limits=[{"name": "all", "window": "day", "max": {"tokens": 300}}])
-    assert same(in_one_go(events), one_by_one(events))
+    assert is_same(in_one_go(events), one_by_one(events))
 
 
 @pytest.mark.parametrize("count", range(34, 46))
 def test_the_limit_that_the_last_report_has_come_near_to_is_known(count: int) -> None:
     events = plain_reports(count)
-    assert same(in_one_go(events), one_by_one(events))
+    assert is_same(in_one_go(events), one_by_one(events))
 
 
 @given(
@@ -209,7 +205,7 @@ def test_ids_that_come_again_are_remembered_as_one_by_one(ids: list[str], most: 
     configured = events[0]
     assert isinstance(configured, e.ConfigLoaded)
     events[0] = msgspec.structs.replace(configured, config={**configured.config, "idempotency_ids_max": most})
-    assert same(in_one_go(events, cuts), one_by_one(events))
+    assert is_same(in_one_go(events, cuts), one_by_one(events))
 
 
 def test_plain_reports_take_the_quick_way(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -231,4 +227,4 @@ def test_an_event_that_cannot_have_happened_is_behind_those_that_have() -> None:
     with pytest.raises(KeyError):
         evolve_all(ledger, events)
     assert ledger.position == events[at - 1].position
-    assert same(ledger, one_by_one(events[:at]))
+    assert is_same(ledger, one_by_one(events[:at]))
