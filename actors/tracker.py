@@ -39,6 +39,8 @@ from tallystick.events.state.ledger import Ledger
 
 LOOKS_AT_ONCE: Final = 50
 """Of how many agents it looks at the newest step before others have their turn: about two milliseconds."""
+LOOKS_BESIDE: Final = 10
+"""Of how many where more than that wait, and a forecast that was asked for does too: it comes first."""
 LOOKS_MAX: Final = 1_000
 """So many agents wait to be looked at. Where more report than can be looked at, the next report of one is as due."""
 SHOWN_AT_ONCE: Final = 10
@@ -145,7 +147,8 @@ class Tracker:
     def _look_at_steps(self) -> list[Post]:
         """Whether agents' newest steps stand out, and whether their budgets will last."""
         posts: list[Post] = []
-        for _ in range(min(LOOKS_AT_ONCE, len(self._looks))):
+        many = len(self._looks)
+        for _ in range(LOOKS_BESIDE if self._asked and many > LOOKS_AT_ONCE else min(LOOKS_AT_ONCE, many)):
             look = self._looks.popleft()
             if self._forecaster.is_open(look.run):
                 posts += _proposed(self._forecaster.outlier(look))

@@ -1,5 +1,6 @@
 """How long the writer of a large fleet keeps a caller waiting at most, beside snapshots, plans and collections."""
 
+import datetime as dt
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -53,9 +54,9 @@ class Turns:
         with mock.patch.object(fleet_module, "attend", self._note):
             yield
 
-    def _note(self, refs: dict[str, Ref]) -> None:
+    def _note(self, refs: dict[str, Ref], share: dt.timedelta) -> None:
         """The specialists' part, with which a turn ends: in the manager's thread."""
-        self._attend(refs)
+        self._attend(refs, share)
         now, position = time.thread_time(), self._fleet.position
         if self._before is not None and position - self._before[1] <= FEW:
             self.longest = max(self.longest, now - self._before[0])

@@ -161,8 +161,8 @@ class Fleet:
         sys.setswitchinterval(SWITCH_SECONDS)
         for specialist in self._specialists.values():
             specialist.begin(self._manager.ledger)
-        queue, now, wake_at = self._intake.queue, self._clock.now, self._timekeeper.wake_at
-        manager = ManagerActor.start(self._manager, queue, now, self._deliver, wake_at, lambda: attend(self._refs))
+        now, wake_at, work = self._clock.now, self._timekeeper.wake_at, lambda share: attend(self._refs, share)
+        manager = ManagerActor.start(self._manager, self._intake.queue, now, self._deliver, wake_at, work)
         self._refs[MANAGER] = manager
         self._intake.begin(manager)
         for specialist in self._specialists.values():

@@ -12,9 +12,10 @@ from typing import Any, Protocol
 
 import pykka
 
-from tallystick.actors.runtime.command_queue import WAKE_UP
 from tallystick.actors.runtime.messages import Post, each, together
 from tallystick.actors.runtime.specialist import Crashed, Probe, Specialist, must_not_be_lost
+
+_NONE = dt.timedelta(0)
 
 
 class Host(Protocol):
@@ -48,6 +49,8 @@ class Guest:
         self._probes: list[Probe] = []
         self._is_there = True
         self._lock = threading.Lock()
+        self._asked = False
+        """The host has a message of this guest that it has not come to: one at a time, however much there is to do."""
         self._at_home: int | None = None
         """The thread of the host, once it is known."""
 
@@ -63,7 +66,18 @@ class Guest:
             self._waiting.extend(each(message))
         if threading.get_ident() != self._at_home:
             # Within the host's turn, `work` follows.
-            self._host.tell(WAKE_UP)
+            self._ask_for_a_turn()
+
+    def reached(self) -> None:
+        """The host has come to this guest's message; `work` follows."""
+        self._asked = False
+
+    def _ask_for_a_turn(self) -> None:
+        with self._lock:
+            if self._asked:
+                return
+            self._asked = True
+        self._host.tell(self)
 
     def is_alive(self) -> bool:
         return self._is_there and self._host.is_alive()
@@ -73,11 +87,29 @@ class Guest:
         was_there, self._is_there = self._is_there, False
         return was_there
 
-    def work(self) -> None:
-        """Take what waits by now, in the host's turn. What it sends itself meanwhile waits for the next one."""
+    def work(self, share: dt.timedelta = _NONE) -> None:
+        """Take what waits by now, in the host's turn. What it sends itself meanwhile waits for the next one, or is done
+        in this one too, for as long as its ``share`` lasts.
+        """
         if not self._waiting:
             return
         self._at_home = threading.get_ident()
+        is_well = self._work_once()
+        if share:
+            until = self._now() + share
+            while is_well and self._waiting and self._now() < until:
+                is_well = self._work_once()
+        if not is_well:
+            return
+        if self._waiting:
+            self._ask_for_a_turn()
+        else:
+            # Only now: what takes several turns is done.
+            while self._probes:
+                self._probes.pop().reached()
+
+    def _work_once(self) -> bool:
+        """Take what waits by now; false where it failed at it."""
         now, posts, reason = self._now(), list[Post](), None
         try:
             for _ in range(len(self._waiting)):
@@ -94,12 +126,7 @@ class Guest:
             self._deliver(post)
         if reason is not None:
             self._fail(reason)
-        elif self._waiting:
-            self._host.tell(WAKE_UP)
-        else:
-            # Only now: what takes several turns is done.
-            while self._probes:
-                self._probes.pop().reached()
+        return reason is None
 
     def _fail(self, reason: str) -> None:
         with self._lock:

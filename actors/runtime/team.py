@@ -40,9 +40,9 @@ def start(
     return SpecialistActor.start(specialist, now, deliver, wake_at, crashed)
 
 
-def attend(refs: dict[str, Ref]) -> None:
-    """Let the guests among them work, in the manager's turn."""
+def attend(refs: dict[str, Ref], share: dt.timedelta) -> None:
+    """Let the guests among them work, in the manager's turn: each once, and on for as long as its share lasts."""
     for name in GUESTS:
         guest = refs.get(name)
         if isinstance(guest, Guest):
-            guest.work()
+            guest.work(share)

@@ -18,20 +18,20 @@ pykka = pytest.importorskip("pykka")
 
 
 class Host:
-    """Counts the turns that it is asked for."""
+    """Counts the turns that it is asked for and has not given."""
 
     def __init__(self) -> None:
-        self.woken = 0
+        self.inbox: list[Any] = []
 
     def tell(self, message: Any) -> None:
-        self.woken += 1
+        self.inbox.append(message)
 
     def is_alive(self) -> bool:
         return True
 
 
 class Echo:
-    """Takes words: each is proposed in capitals; ``again`` is a task of two parts, ``fail`` an error."""
+    """Proposes each word; ``again`` is a task of two parts, ``for ever`` one without end, ``fail`` an error."""
 
     name = TRACKER
     follows: frozenset[type[e.Event]] = frozenset()
@@ -43,6 +43,8 @@ class Echo:
             raise ValueError("out of words")
         if message == "again":
             return [Post(TRACKER, "rest")]
+        if message == "for ever":
+            return [Post(MANAGER, "once"), Post(TRACKER, message)]
         return [Post(MANAGER, message)]
 
     def due_at(self) -> dt.datetime | None:
@@ -54,7 +56,18 @@ class Room:
 
     def __init__(self) -> None:
         self.host, self.sent, self.crashed = Host(), list[Any](), list[Crashed]()
-        self.guest = Guest(Echo(), self.host, lambda: START, self._deliver, self.crashed.append)
+        self.took_ms = 0
+        self.guest = Guest(Echo(), self.host, self._now, self._deliver, self.crashed.append)
+
+    def _now(self) -> dt.datetime:
+        """Each time a millisecond later."""
+        self.took_ms += 1
+        return START + dt.timedelta(milliseconds=self.took_ms)
+
+    def turn(self, share_ms: int = 0) -> None:
+        """Let it work when the host comes to its message."""
+        self.host.inbox.pop().reached()
+        self.guest.work(dt.timedelta(milliseconds=share_ms))
 
     def _deliver(self, post: Post) -> None:
         if post.to == TRACKER:
@@ -68,8 +81,9 @@ def test_messages_are_handled_in_the_hosts_turn_and_not_before() -> None:
     room.guest.tell("one")
     room.guest.tell(Batch(["two", "three"]))
     assert room.sent == []
-    assert room.host.woken == 2
-    room.guest.work()
+    assert len(room.host.inbox) == 1, "one message for all that waits, or they would become ever more under load"
+    room.turn()
+    assert room.host.inbox == []
     assert room.sent == ["one", "two", "three"]
 
 
@@ -77,11 +91,32 @@ def test_what_takes_several_turns_leaves_one_to_others_and_is_not_done_before() 
     room, reached = Room(), list[str]()
     room.guest.tell("again")
     room.guest.tell(Probe(lambda: reached.append("done")))
-    room.guest.work()
+    room.turn()
     assert (room.sent, reached) == ([], [])
-    assert room.host.woken == 3, "the host is asked for another turn"
+    assert len(room.host.inbox) == 1, "the host is asked for another turn"
     room.guest.work()
     assert (room.sent, reached) == (["rest"], ["done"])
+    room.guest.tell("again")
+    assert len(room.host.inbox) == 1, "it has been asked already"
+
+
+def test_what_takes_several_turns_goes_on_for_as_long_as_its_share_of_this_one_lasts() -> None:
+    room, reached = Room(), list[str]()
+    room.guest.tell("for ever")
+    room.guest.tell(Probe(lambda: reached.append("done")))
+    room.turn()
+    assert room.sent == ["once"]
+    room.turn(share_ms=9)
+    assert 3 <= len(room.sent) <= 6
+    before = len(room.sent)
+    room.turn(share_ms=90)
+    assert len(room.sent) > before + 20
+    assert not reached
+    assert len(room.host.inbox) == 1
+    room.guest.tell("fail")
+    room.turn(share_ms=90)
+    assert not room.guest.is_alive()
+    assert not reached
 
 
 def test_an_error_ends_it_with_what_must_not_be_lost_and_what_came_before_counts() -> None:

@@ -140,6 +140,21 @@ def test_a_forecast_waits_for_a_look_at_all_runs_which_is_taken_in_parts(
     assert len(answers(other.ask("a02"))) == 1, "as of the same look"
 
 
+def test_a_forecast_that_waits_comes_before_more_steps_than_are_looked_at_at_once(
+    tracked: Tracked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tracker_module, "LOOKS_AT_ONCE", 10)
+    monkeypatch.setattr(tracker_module, "LOOKS_BESIDE", 2)
+    monkeypatch.setattr(parts, "AT_ONCE", 5)
+    tracked.report()
+    tracked.ask()
+    looked, posts = [tracked.looked], tracked.handle(LOOK_ON)
+    while goes_on(posts):
+        looked.append(tracked.looked)
+        posts = tracked.handle(LOOK_ON)
+    assert looked == [10, 12, 14, 16, 25, 25], "few beside a forecast, until no more wait than are looked at at once"
+
+
 def test_many_forecasts_are_shown_some_at_a_time(tracked: Tracked, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tracker_module, "SHOWN_AT_ONCE", 2)
     monkeypatch.setattr(tracked.tracker, "_goes_on", True)

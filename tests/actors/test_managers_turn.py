@@ -6,9 +6,12 @@ from typing import Any
 
 import pytest
 
+from tallystick.actors import tracker as tracker_module
 from tallystick.actors.allocator import Allocator
 from tallystick.actors.manager import Manager
 from tallystick.actors.runtime.clock import ManualClock
+from tallystick.actors.runtime.messages import MANAGER
+from tallystick.actors.runtime.specialist import Probe
 from tallystick.actors.tracker import Tracker
 from tallystick.config.loader import from_mapping
 from tallystick.events.catalog import Event, TaskCompleted, TaskStarted
@@ -17,6 +20,7 @@ from tallystick.events.log.store_memory import MemoryStore
 from tallystick.fleet import Fleet
 from tests.support.core import START
 from tests.support.driving import simulated
+from tests.support.programs import until
 from tests.support.running import QUIET, OpenFleet
 from tests.support.stores import SECONDS
 
@@ -171,3 +175,40 @@ def test_what_else_waits_for_the_manager_has_its_turn_however_many_messages_come
         store.fleet = None
     assert store.snapshots()
     assert store.left > NeverIdle.left - 10
+
+
+class Inboxes(MemoryStore):
+    """Each commit leads to another message, and each of the first ten to a further one for the manager itself; how many
+    wait in its inbox each time.
+    """
+
+    commits = 200
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fleet: Fleet | None = None
+        self.sizes: list[int] = []
+
+    def append(self, records: Sequence[Record], sources: Sequence[tuple[str, int]] = ()) -> None:
+        super().append(records, sources)
+        if self.fleet is not None and len(self.sizes) < self.commits:
+            self.sizes.append(self.fleet._refs[MANAGER].actor_inbox.qsize())
+            if len(self.sizes) < 10:
+                self.fleet._tell(MANAGER, Probe(lambda: None))
+            self.fleet.send({"type": "ReportUsage", "agent": "a", "usage": {"tokens": 1}})
+
+
+def test_however_long_messages_come_without_a_pause_nothing_piles_up_in_the_managers_inbox(
+    clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the tracker does in parts is not done before they end; nor was an answer of it taken, behind all of them."""
+    store = Inboxes()
+    with monkeypatch.context() as patched, Fleet.open(store, from_mapping(QUIET), clock=clock) as fleet:
+        patched.setattr(tracker_module, "LOOKS_AT_ONCE", 0)
+        fleet.ask({"type": "AllocateBudget", "agent": "a", "budget": {"tokens": 10_000}})
+        store.fleet = fleet
+        fleet.ask({"type": "ReportUsage", "agent": "a", "usage": {"tokens": 1}})
+        until(lambda: len(store.sizes) == store.commits)
+        patched.undo()
+        store.fleet = None
+    assert max(store.sizes[50:]) <= 3
