@@ -2,9 +2,10 @@
 # Python 3.11 or newer. `make PYTHON=/path/to/python3.12 install` chooses the interpreter.
 
 MINUTES ?= 30
-# Each of two processes begins with one half of the tests, so that what a file prepares is prepared once; the one that is
-# done first takes half of what the other still has.
-SPREAD := -n 2 --dist worksteal
+# Each of three processes begins with one third of the tests, so that what a file prepares is prepared once; one that is
+# done takes half of what another still has. Tests wait for the programs, browsers and databases that they start: on two
+# cores, three processes leave little of them idle.
+SPREAD := -n 3 --dist worksteal
 # Long runs have targets of their own.
 QUICK := not crash_long and not takeover_long and not delegation_long and not cluster and not large and not http_load and not wheels and not import_long and not typescript
 PYTHON ?= $(shell for candidate in python3 python3.11 python3.12 python3.13 python3.14 python; do \

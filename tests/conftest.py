@@ -70,7 +70,7 @@ def pytest_collection() -> Iterator[None]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Long tests come first: of two processes, none goes on alone with one of them at the end."""
+    """Long tests come first: no process goes on alone with one of them at the end."""
     items.sort(key=lambda item: not item.nodeid.startswith(_LONG))
 
 

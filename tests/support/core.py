@@ -82,7 +82,8 @@ def dump(ledger: Ledger) -> dict[str, Any]:
     state["released"] = {name: msgspec.structs.astuple(closed) for name, closed in ledger.released.items()}
     state["delegated"] = {name: msgspec.structs.astuple(child) for name, child in ledger.delegated.items()}
     state["delegation"] = None if ledger.delegation is None else msgspec.structs.astuple(ledger.delegation)
-    for name in ("ids", "ended_holds", "lives", "stops"):
+    state["ids"] = ledger.ids.dump()
+    for name in ("ended_holds", "lives", "stops"):
         state[name] = dict(state[name])
     for name in ("names", "expiries", "spent", "held", "id_marks", "released_order"):
         state[name] = list(state[name])
@@ -217,7 +218,8 @@ class Core:
         self.log.extend(decided.events)
         for event in decided.events[: decided.own]:
             evolve(self.replica, event)
-        before = dump(self.replica) if self.compares else {}
+        leaves = isinstance(decided.answer, Refusal) or (command is not None and command.is_query)
+        before = dump(self.replica) if self.compares and leaves else {}
         for event in decided.events[decided.own :]:
             evolve(self.replica, event)
         check_conserved(self.ledger)
