@@ -4,7 +4,9 @@ Commands and what specialists judged are taken from the log (`tallystick.whatif.
 it did when it was made. What was decided by another version of the rules is followed as it is recorded.
 """
 
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from functools import partial
+from typing import TypeVar
 
 from tallystick.events.catalog import STORED_NAME, Event
 from tallystick.events.log.broken_chain import BrokenChain
@@ -16,6 +18,7 @@ from tallystick.whatif.mismatch import Field, Mismatch, fields_of, in_words
 from tallystick.whatif.reproduction import Reproduction
 from tallystick.whatif.steps import ROW_MAX, Step, rows_of, steps_of
 
+T = TypeVar("T")
 _SHOWN = 3
 """Fields that the sentence about a contradiction names; the JSON form has all."""
 
@@ -44,26 +47,23 @@ class Deciding:
         return self.reproduction.ledger
 
     def follow(self, records: Iterable[Record]) -> Iterator[tuple[Event, bytes]]:
-        chain, size = Chain(), 1
+        chain, again, size = Chain(), self.reproduction, 1
         for row in rows_of(steps_of(chain.proved(records), self._cuts), self._cuts):
             done = 0
             while done < len(row):
                 tried = row[done : done + size]
-                if len(tried) > 1:
-                    came_out, found = self.reproduction.take_row(tried)
-                    yield from self._proved(found, tried[min(came_out, len(tried) - 1)], chain)
-                    done += came_out
-                    if came_out == len(tried):
-                        size = min(2 * size, ROW_MAX)
-                        continue
-                    size = 1
                 try:
-                    found = _decided(self.reproduction, row[done])
+                    if len(tried) > 1:
+                        came_out, found = _decided(partial(again.take_row, tried), tried[0])
+                        size = min(2 * size, ROW_MAX) if came_out == len(tried) else 1
+                    else:
+                        came_out, found = 1, _decided(partial(again.take, tried[0]), tried[0])
+                        size = max(size, 2)
                 except BrokenChain as error:
-                    yield from self.reproduction.proved
+                    yield from again.proved
                     raise chain.broken or error from error
-                yield from self._proved(found, row[done], chain)
-                done, size = done + 1, max(size, 2)
+                yield from self._proved(found, tried[min(came_out, len(tried) - 1)], chain)
+                done += came_out
         if chain.broken is not None:
             raise chain.broken
 
@@ -85,12 +85,13 @@ class Deciding:
         raise contradicted(found, step)
 
 
-def _decided(reproduction: Reproduction, step: Step) -> Mismatch | None:
+def _decided(take: Callable[[], T], first: Step) -> T:
+    """What is found when steps are decided, of which this is the first."""
     try:
-        return reproduction.take(step)
+        return take()
     except (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError) as error:
         reason = f"what is recorded cannot be decided: {type(error).__name__} {error}"
-        raise BrokenChain(step.position, reason) from error
+        raise BrokenChain(first.position, reason) from error
 
 
 def contradicted(found: Mismatch, step: Step) -> Contradicted:

@@ -188,3 +188,13 @@ def test_a_row_ends_at_a_cut_at_another_kind_and_after_as_many_as_are_tried() ->
     assert all(len({record.name for step in row for record in step.own}) == 1 for row in rows if len(row) > 1)
     assert max(map(len, rows)) <= ROW_MAX
     assert exchange_of(rows[0][0].own[0].data).command
+
+
+def test_what_cannot_be_decided_in_a_row_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def impossible(again: Reproduction, steps: Sequence[Step]) -> None:
+        raise KeyError(steps[0].position)
+
+    monkeypatch.setattr(Reproduction, "take_row", impossible)
+    (text, _), *more = found(CALM)[0]
+    assert "what is recorded cannot be decided: KeyError" in text
+    assert not more
