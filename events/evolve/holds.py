@@ -130,20 +130,26 @@ def spend_hold(ledger: Ledger, event: e.HoldSpent) -> None:
 
 def _end_hold(ledger: Ledger, hold: Hold, how: str, event: "e.UsageReported | e.HoldSettled | e.HoldEnded") -> None:
     unlist_hold(ledger, hold)
-    ledger.ended_holds[hold.id] = EndedHold(
-        agent=hold.account.id,
-        how=how,
-        lease=hold.lease,
-        life=hold.account.life,
-        at=event.at,
-        placed=hold.placed,
-        booked=hold.booked,
-        placed_at=hold.placed_at,
-        notes=hold.notes,
-        spent=event if isinstance(event, e.HoldSpent) else None,
-        limited=hold.limited,
+    account = hold.account
+    # By place, which is quicker than by name.
+    ledger.ended_holds.add(
+        EndedHold(
+            hold.id,
+            how,
+            account.id,
+            event.position,
+            hold.lease,
+            account.life,
+            event.at,
+            hold.placed,
+            hold.booked,
+            hold.placed_at,
+            hold.notes,
+            event if isinstance(event, e.HoldSpent) else None,
+            None,
+            hold.limited,
+        )
     )
-    ledger.ended_order.append((event.position, hold.id))
 
 
 def _answered_in_all(hold: Hold, event: "e.UsageReported | e.HoldSettled") -> int | None:
