@@ -24,7 +24,7 @@ from tallystick.events.evolve.usage import (
     sum_up,
 )
 from tallystick.events.state.accounts import Hold
-from tallystick.events.state.holds import list_expiry, list_hold, unlist_hold
+from tallystick.events.state.holds import list_expiry, list_hold, unlist_holds
 from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.money import ZERO, Money, plus
 from tallystick.events.state.remembered import EndedHold
@@ -102,7 +102,9 @@ def note_settlements(ledger: Ledger, settled: Sequence[Hold], uses: Sequence[Use
         note_report(account, event, hold.booked)
         hold.notes = noted(hold.notes, event, ends=True)
         note_growth(ledger, account, event, used, _answered_in_all(hold, event))
-        _end_hold(ledger, hold, "settled", event)
+    unlist_holds(ledger, settled)
+    ended = [_ended(hold, "settled", event) for hold, (_, event, _) in zip(settled, uses, strict=True)]
+    ledger.ended_holds.add_all(ended)
     sum_up(ledger, uses)
 
 
@@ -125,30 +127,36 @@ def spend_hold(ledger: Ledger, event: e.HoldSpent) -> None:
     count_use(ledger, hold.account, event, (event.tokens, event.time_ms, event.cost_nanos))
     if hold.limited is not None or ledger.rules.limits or hold.account.caps:
         limits.settle(ledger, hold, event)
-    _end_hold(ledger, hold, "expired", event)
+    _end_hold(ledger, hold, "expired", event, event)
 
 
-def _end_hold(ledger: Ledger, hold: Hold, how: str, event: "e.UsageReported | e.HoldSettled | e.HoldEnded") -> None:
-    unlist_hold(ledger, hold)
+def _end_hold(
+    ledger: Ledger, hold: Hold, how: str, event: "e.HoldSettled | e.HoldEnded", spent: e.HoldSpent | None = None
+) -> None:
+    unlist_holds(ledger, (hold,))
+    ledger.ended_holds.add_all([_ended(hold, how, event, spent)])
+
+
+def _ended(
+    hold: Hold, how: str, event: "e.UsageReported | e.HoldSettled | e.HoldEnded", spent: e.HoldSpent | None = None
+) -> EndedHold:
     account = hold.account
     # By place, which is quicker than by name.
-    ledger.ended_holds.add(
-        EndedHold(
-            hold.id,
-            how,
-            account.id,
-            event.position,
-            hold.lease,
-            account.life,
-            event.at,
-            hold.placed,
-            hold.booked,
-            hold.placed_at,
-            hold.notes,
-            event if isinstance(event, e.HoldSpent) else None,
-            None,
-            hold.limited,
-        )
+    return EndedHold(
+        hold.id,
+        how,
+        account.id,
+        event.position,
+        hold.lease,
+        account.life,
+        event.at,
+        hold.placed,
+        hold.booked,
+        hold.placed_at,
+        hold.notes,
+        spent,
+        None,
+        hold.limited,
     )
 
 

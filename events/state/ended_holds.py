@@ -8,7 +8,7 @@ ended before it. What is forgotten goes a block at a time. A snapshot has all of
 from array import array
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from itertools import islice, takewhile
+from itertools import chain, islice, takewhile
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -90,8 +90,7 @@ class EndedHolds(Mapping[str, EndedHold]):
         """
         loaded = cls()
         loaded._late = {row.id: row for row in _TEXT.rows(late)}
-        for row in _TEXT.each(rows):
-            loaded.add(_TEXT.row(row))
+        loaded.add_all(map(_TEXT.row, _TEXT.each(rows)))
         return loaded
 
     def dump(self) -> tuple[bytes, bytes]:
@@ -141,13 +140,8 @@ class EndedHolds(Mapping[str, EndedHold]):
 
     def names(self) -> Iterator[_Name]:
         """All of them, those first that would be forgotten if they were settled."""
-        yield from self._late.values()
-        skipped = self._skipped
-        for block in self._blocks:
-            for place, page in enumerate(block.pages):
-                yield from _of(page).names(page)[max(0, skipped - PAGE * place) :]
-            skipped = 0
-        yield from self._fresh.values()
+        packed = chain.from_iterable(_of(page).names(page) for block in self._blocks for page in block.pages)
+        return chain(self._late.values(), islice(packed, self._skipped, None), self._fresh.values())
 
     def of(self, agent: str) -> Iterator[_Name]:
         """Those of an agent."""
@@ -183,11 +177,14 @@ class EndedHolds(Mapping[str, EndedHold]):
 
     # --- adding, changing and forgetting ------------------------------------------------------------------------------
 
-    def add(self, row: EndedHold) -> None:
-        """A hold has ended."""
-        self._fresh[row.id] = row
-        if len(self._fresh) == BLOCK:
-            self._pack()
+    def add_all(self, rows: Iterable[EndedHold]) -> None:
+        """Holds have ended, in this order."""
+        fresh = self._fresh
+        for row in rows:
+            fresh[row.id] = row
+            if len(fresh) == BLOCK:
+                self._pack()
+                fresh = self._fresh
 
     def change(self, row: EndedHold) -> None:
         """Something else is remembered of a hold that is there."""
@@ -238,16 +235,18 @@ class EndedHolds(Mapping[str, EndedHold]):
 
     def _pack(self) -> None:
         rows, first = list(self._fresh.values()), self._first + len(self._blocks) * BLOCK
-        before, newest, older = array("I"), self._newest, self._older
+        before, newest, older = list[int](), self._newest, self._older
         for number, row in enumerate(rows, first):
             agent = row.agent
             last = newest.get(agent)
             if last is None:
                 last = older.get(agent, number)
             newest[agent] = number
-            before.append(number - last if number - last < _FAR else 0)
+            before.append(number - last)
+        if max(before) >= _FAR:  # what is so far away is long gone
+            before = [distance if distance < _FAR else 0 for distance in before]
         self._index.enter(list(self._fresh), first, self._first + self._skipped)
-        self._blocks.append(_Block(rows, before))
+        self._blocks.append(_Block(rows, array("I", before)))
         self._fresh = {}
 
 

@@ -7,12 +7,14 @@ large one never takes long to grow.
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Sequence
+from itertools import chain
 from struct import Struct
 from sys import byteorder
 from typing import Final
 
-FULL: Final = 64
+FULL: Final = 32
 """So many entries a bucket has on average, at most."""
 _TIDIED: Final = 16
 """So many buckets are rid of rows that are gone, whenever rows are entered."""
@@ -39,37 +41,39 @@ class KeyIndex:
         hashes, buckets = self._places(keys)
         entries = array("I", bytes(_ENTRY * len(keys)))
         entries[::2] = hashes
-        entries[1::2] = array("I", [number & _LOW for number in range(first, first + len(keys))])
-        for bucket, (entry,) in zip(buckets, _entries(entries), strict=True):
-            bucket.extend(entry)
+        entries[1::2] = array("I", map(_LOW.__and__, range(first, first + len(keys))))
+        deque(map(bytearray.extend, buckets, chain.from_iterable(_entries(entries))), maxlen=0)
         self._count += len(keys)
         for _ in range(min(_TIDIED, len(self._buckets))):
             self._tidy(floor)
         while self._count > FULL * len(self._buckets):
             self._split()
 
-    def find(self, key: str, floor: int) -> Iterator[int]:
+    def find(self, key: str, floor: int) -> list[int]:
         """The numbers that the rows of a key may have; of those that are not gone, the oldest first."""
-        (hashed,), (bucket,) = self._places((key,))
-        part = hashed.to_bytes(4, byteorder)
+        hashed = hash(key) & _LOW
+        place = hashed & (2 * self._low - 1)
+        if place >= len(self._buckets):
+            place -= self._low
+        bucket, part, found = self._buckets[place], hashed.to_bytes(4, byteorder), list[int]()
         at = bucket.find(part)
         while at >= 0:
             if at % _ENTRY == 0:
-                yield floor + self._age(bucket, at // _ENTRY, floor)
+                found.append(floor + self._age(bucket, at // _ENTRY, floor))
             at = bucket.find(part, at + 1)
+        return found
 
     def may_have_one_of(self, keys: Sequence[str]) -> bool:
         """Whether there may be a row of one of some keys."""
         hashes, buckets = self._places(keys)
-        parts = [part for (part,) in _parts(hashes)]
-        return max(map(bytearray.find, buckets, parts), default=-1) >= 0
+        return max(map(bytearray.find, buckets, chain.from_iterable(_parts(hashes))), default=-1) >= 0
 
     def _places(self, keys: Sequence[str]) -> tuple["array[int]", list[bytearray]]:
         """What is kept of the keys' hashes, and their buckets."""
-        hashes = [hash(key) & _LOW for key in keys]
-        every, count, half = self._buckets, len(self._buckets), self._low - 1
-        whole = 2 * half + 1
-        buckets = [every[place if (place := hashed & whole) < count else hashed & half] for hashed in hashes]
+        hashes = list(map(_LOW.__and__, map(hash, keys)))
+        every, count, low = self._buckets, len(self._buckets), self._low
+        mask = 2 * low - 1
+        buckets = [every[place if (place := hashed & mask) < count else place - low] for hashed in hashes]
         return array("I", hashes), buckets
 
     @staticmethod
@@ -90,12 +94,9 @@ class KeyIndex:
 
     def _split(self) -> None:
         """One bucket hands half of its entries to a new one."""
-        place, bit = len(self._buckets) - self._low, self._low
-        stay, go = bytearray(), bytearray()
-        for (entry,) in _entries(self._buckets[place]):
-            moves = int.from_bytes(entry[:4], byteorder) & bit
-            (go if moves else stay).extend(entry)
-        self._buckets[place] = stay
-        self._buckets.append(go)
+        bucket, bit = self._buckets[len(self._buckets) - self._low], self._low
+        entries = list(zip(chain.from_iterable(_entries(bucket)), array("I", bytes(bucket))[::2], strict=True))
+        bucket[:] = b"".join([entry for entry, hashed in entries if not hashed & bit])
+        self._buckets.append(bytearray().join([entry for entry, hashed in entries if hashed & bit]))
         if len(self._buckets) == 2 * self._low:
             self._low *= 2

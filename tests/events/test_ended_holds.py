@@ -127,7 +127,7 @@ def test_whatever_ends_changes_and_is_forgotten_it_knows_what_a_plain_dict_knows
                 plain.change(row)
             case _ if name not in plain.known:
                 row = dice.row(name, position)
-                ended.add(row)
+                ended.add_all([row])
                 plain.add(row)
         assert_same(ended, plain, names)
         assert set(ended.among(names)) == plain.known.keys()
@@ -166,7 +166,7 @@ def test_numbers_of_rows_may_begin_anew() -> None:
     names = [f"h-{n}" for n in range(120)]
     for n, name in enumerate(names):
         row = dice.row(name, n)
-        ended.add(row)
+        ended.add_all([row])
         plain.add(row)
         if n % 7 == 6:
             ended.forget_before(n - 25, 5)
@@ -181,7 +181,7 @@ def test_of_many_that_are_forgotten_at_once_only_those_are_read_that_are_kept(
     ended, read = EndedHolds(), list[int]()
     for n in range(20 * module.BLOCK):
         how = "expired" if n % 2 else "settled"
-        ended.add(EndedHold(f"h-{n}", how, "ann", n, None, 1, START, ZERO, ZERO, START, None))
+        ended.add_all([EndedHold(f"h-{n}", how, "ann", n, None, 1, START, ZERO, ZERO, START, None)])
     rows = module._Block.rows
 
     def counted(block: Any, first: int) -> Iterator[EndedHold]:
