@@ -212,10 +212,9 @@ class EndedHolds(Mapping[str, EndedHold]):
             self._blocks.popleft()
             self._first, self._skipped = self._first + BLOCK, 0
         if self._blocks:
-            first = self._blocks[0]
-            rows = list(takewhile(lambda row: row.position < position, first.rows(self._skipped)))
+            rows = list(takewhile(lambda row: row.position < position, self._blocks[0].rows(self._skipped)))
             self._skipped += len(rows)
-            first.open -= self._keep(rows)
+            self._keep(rows)
         else:
             rows = list(takewhile(lambda row: row.position < position, self._fresh.values()))
             for row in rows:
@@ -227,11 +226,9 @@ class EndedHolds(Mapping[str, EndedHold]):
             self._older, self._newest = self._newest, {}
             self._newer_from = self._first + len(self._blocks) * BLOCK
 
-    def _keep(self, rows: Iterable[EndedHold]) -> int:
-        """Keep those that are not settled for late settlements; how many they are."""
-        kept = [row for row in rows if row.how != "settled"]
-        self._late |= {row.id: row for row in kept}
-        return len(kept)
+    def _keep(self, rows: Iterable[EndedHold]) -> None:
+        """Keep those that are not settled for late settlements."""
+        self._late |= {row.id: row for row in rows if row.how != "settled"}
 
     def _pack(self) -> None:
         rows, first = list(self._fresh.values()), self._first + len(self._blocks) * BLOCK

@@ -174,6 +174,18 @@ def test_numbers_of_rows_may_begin_anew() -> None:
         assert_same(ended, plain, names)
 
 
+def test_the_index_has_each_row_once_and_lets_go_of_those_that_are_gone() -> None:
+    ended, rows, kept = EndedHolds(), 60 * module.BLOCK, 10 * module.BLOCK
+    for n in range(rows):
+        ended.add_all([EndedHold(f"h-{n}", "settled", "ann", n, None, 1, START, ZERO, ZERO, START, None)])
+        if n % 1_000 == 0:
+            ended.forget_before(n - kept, 0)
+    buckets = ended._index._buckets
+    entries = [entry for bucket in buckets for (entry,) in key_index._entries(bucket)]
+    assert len(set(entries)) == len(entries) == ended._index._count < 2 * len(ended)
+    assert max(map(len, buckets)) < 4 * 8 * key_index.FULL
+
+
 def test_of_many_that_are_forgotten_at_once_only_those_are_read_that_are_kept(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
