@@ -207,7 +207,7 @@ class EndedHolds(Mapping[str, EndedHold]):
         newer = sum([block.open for block in gone])
         for block in gone:
             newer -= block.open
-            if newer < late:
+            if block.open and newer < late:
                 self._keep(block.rows(self._skipped))
             self._blocks.popleft()
             self._first, self._skipped = self._first + BLOCK, 0

@@ -191,8 +191,8 @@ def test_of_many_that_are_forgotten_at_once_only_those_are_read_that_are_kept(
 ) -> None:
     """What leaves after an outage is a day's: it must not keep others waiting."""
     ended, read = EndedHolds(), list[int]()
-    for n in range(20 * module.BLOCK):
-        how = "expired" if n % 2 else "settled"
+    for n in range(30 * module.BLOCK):
+        how = "expired" if n % 2 and n < 19 * module.BLOCK else "settled"
         ended.add_all([EndedHold(f"h-{n}", how, "ann", n, None, 1, START, ZERO, ZERO, START, None)])
     rows = module._Block.rows
 
@@ -204,6 +204,9 @@ def test_of_many_that_are_forgotten_at_once_only_those_are_read_that_are_kept(
     monkeypatch.setattr(module._Block, "rows", counted)
     ended.forget_before(19 * module.BLOCK, module.BLOCK)
     assert len(read) <= 3 * module.BLOCK
+    read.clear()
+    ended.forget_before(29 * module.BLOCK, module.BLOCK)
+    assert len(read) <= 1
     assert [row.position for row in ended.values()][: module.BLOCK] == [
         n for n in range(17 * module.BLOCK, 19 * module.BLOCK) if n % 2
     ]
