@@ -17,7 +17,7 @@ from tallystick.events.state.remembered import EndedHold
 def get_holds(turn: Turn, command: c.GetHolds) -> Holds | Refusal:
     """One hold, or a page of those of an agent or of the fleet, in the order of their ids.
 
-    Holds that stand are found by their agent; among those that have ended, all that are remembered are looked at.
+    Holds are found by their agent; among those of the fleet, all that are remembered are looked at.
     """
     ledger = turn.ledger
     if command.hold is not None:
@@ -41,9 +41,9 @@ def _names(ledger: Ledger, command: c.GetHolds) -> Iterable[str]:
         standing = ledger.holds if agent is None else {} if account is None else account.holds or {}
         yield from (name for name in standing if name > after)
     if state != "open":
-        for name, ended in ledger.ended_holds.items():
-            if name > after and agent in (None, ended.agent) and state in (None, end_of(ended)):
-                yield name
+        for ended in ledger.ended_holds.names() if agent is None else ledger.ended_holds.of(agent):
+            if ended.id > after and state in (None, end_of(ended)):
+                yield ended.id
 
 
 def _has_state(ledger: Ledger, name: str, state: c.HoldState | None) -> bool:
@@ -55,7 +55,8 @@ def _has_state(ledger: Ledger, name: str, state: c.HoldState | None) -> bool:
 def _status(ledger: Ledger, name: str) -> HoldStatus:
     hold = ledger.holds.get(name)
     if hold is None:
-        return _with_notes(_ended(name, ledger.ended_holds[name]), ledger.ended_holds[name].notes)
+        ended = ledger.ended_holds[name]
+        return _with_notes(_ended(ended), ended.notes)
     return _with_notes(_open_hold(hold), hold.notes)
 
 
@@ -74,9 +75,9 @@ def _open_hold(hold: Hold) -> HoldStatus:
     )
 
 
-def _ended(name: str, ended: EndedHold) -> HoldStatus:
+def _ended(ended: EndedHold) -> HoldStatus:
     return HoldStatus(
-        name,
+        ended.id,
         ended.agent,
         end_of(ended),
         placed=shown(_named(ended.placed)),

@@ -117,6 +117,7 @@ def holds(ledger: Ledger, stretch: Stretch, asked: Sequence[Asked]) -> Made:
     events: list[e.HoldPlaced] = []
     stands: list[_Beside] = []
     until, ttl_ms = min(stretch.until, ledger.next_mark), ledger.rules.holds_ttl_ms
+    ended = ledger.ended_holds.among([id for _, _, id, _ in asked])
     for (_, at, id, by), (command, wanted) in zip(asked, _said(ledger, asked, c.Reserve, wanted_by), strict=False):
         known, amount = stretch.accounts.get(command.agent) or stretch.look_at(ledger, command.agent), wanted.amount
         if (
@@ -125,7 +126,7 @@ def holds(ledger: Ledger, stretch: Stretch, asked: Sequence[Asked]) -> Made:
             or not known.may_hold
             or at >= until
             or id in ledger.holds
-            or id in ledger.ended_holds
+            or id in ended
             or not has_room(ledger, known, amount)
             or not stretch.counts(amount)
         ):

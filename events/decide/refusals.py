@@ -5,7 +5,7 @@ from typing import Any
 from tallystick.events.messages.replies import Refusal
 from tallystick.events.messages.task_replies import shown_time
 from tallystick.events.state.ledger import Ledger
-from tallystick.events.state.remembered import EndedHold
+from tallystick.events.state.remembered import EndedHold, EndedName
 
 
 def unknown_agent(ledger: Ledger, agent: str) -> Refusal:
@@ -35,7 +35,7 @@ def _end_of_hold(hold_id: str, ended: EndedHold) -> tuple[str, dict[str, Any]]:
     return f"hold {hold_id} ended at {at}: {how}", {"hold": hold_id, "ended": how, "ended_at": at}
 
 
-def end_of(ended: EndedHold) -> str:
+def end_of(ended: EndedName) -> str:
     """How a hold ended, in a word: one whose account was released was cancelled by that."""
     return "cancelled" if ended.how == "released" else ended.how
 

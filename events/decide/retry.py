@@ -8,7 +8,7 @@ Most refusals are a matter of the account's own holds, or of nothing that time b
 """
 
 import datetime as dt
-from collections import Counter, deque
+from collections import Counter
 from copy import copy
 from decimal import Decimal
 from heapq import heapify
@@ -32,6 +32,7 @@ from tallystick.events.state.accounts import Account, Hold
 from tallystick.events.state.agent_leases import AgentLeases
 from tallystick.events.state.calendar import NEVER
 from tallystick.events.state.commitments import Commitment, Commitments
+from tallystick.events.state.ended_holds import EndedHolds
 from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.limit_forks import fork_of as limits_fork
 
@@ -259,7 +260,7 @@ def fork_of(ledger: Ledger, expiries: list[tuple[dt.datetime, str]]) -> Ledger:
     fork.spent, fork.held, fork.expiries = [*ledger.spent], [*ledger.held], [*expiries]
     heapify(fork.expiries)
     fork.outbox = dict(ledger.outbox)
-    fork.ended_holds, fork.ended_order = {}, deque()
+    fork.ended_holds = EndedHolds()
     fork.day, fork.commitments = ledger.day.twin(), _commitments(ledger.commitments)
     fork.limits = limits_fork(ledger.limits)
     fork.tasks = copy(ledger.tasks)

@@ -106,4 +106,4 @@ def _book_on_hold(ledger: Ledger, event: e.UsageCorrected) -> None:
             ended = ended if event.partial else replace(ended, how="settled", at=event.at)
         elif ended.spent is not None and ended.spent.position == event.record.position:
             ended = replace(ended, counted=event.counts)
-        ledger.ended_holds[id] = ended
+        ledger.ended_holds.change(ended)

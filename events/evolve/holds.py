@@ -1,6 +1,6 @@
 """How holds change the state beyond balances: their lists, the day, limits, and what runs may use."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from tallystick.events import catalog as e
 from tallystick.events.evolve import limits
@@ -24,7 +24,7 @@ from tallystick.events.evolve.usage import (
     sum_up,
 )
 from tallystick.events.state.accounts import Hold
-from tallystick.events.state.holds import list_expiry, list_hold, unlist_hold
+from tallystick.events.state.holds import list_expiry, list_hold, unlist_holds
 from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.money import ZERO, Money, money, plus
 from tallystick.events.state.remembered import EndedHold
@@ -113,29 +113,33 @@ def note_settlements(ledger: Ledger, settled: Sequence[Hold], uses: Sequence[Use
     """What settlements change that follow one another within a minute and count in no limit, beside the balances: these
     were changed one by one (`take_back`).
     """
+    ended: list[EndedHold] = []
     for hold, (account, event, used) in zip(settled, uses, strict=True):
-        close_hold(ledger, hold, event, used)
+        ended.append(close_hold(ledger, hold, event, used))
         note_report(account, event, hold.booked)
         note_growth(ledger, account, event, used, _answered_in_all(hold, event))
+    end_holds(ledger, settled, ended)
     sum_up(ledger, uses)
 
 
-def close_hold(ledger: Ledger, hold: Hold, event: "e.UsageReported | e.HoldSettled", used: Money) -> None:
-    """A hold that was taken back ends with the last of its use: nothing is set aside for it, and it is remembered."""
+def close_hold(ledger: Ledger, hold: Hold, event: "e.UsageReported | e.HoldSettled", used: Money) -> EndedHold:
+    """What is to be remembered of a hold that was taken back and ends with this use: nothing is set aside for it."""
     hold_for(ledger, hold, -1)
     hold.amount, hold.booked = ZERO, used if hold.booked is ZERO else plus(hold.booked, used)
     hold.notes = noted(hold.notes, event, ends=True)
-    _end_hold(ledger, hold, "settled", event)
+    return _ended(hold, "settled", event)
 
 
-def let_hold_pass(ledger: Ledger, placed: e.HoldPlaced, settled: e.HoldSettled, used: Money) -> None:
-    """A hold was placed, and soon settled: what was set aside is back, and what is left of it is that it has ended."""
+def let_hold_pass(ledger: Ledger, placed: e.HoldPlaced, settled: e.HoldSettled, used: Money) -> EndedHold:
+    """A hold was placed, and soon settled: what was set aside is back, and what is left of it is to be remembered."""
     account, task = ledger.accounts[placed.agent], ledger.tasks.running.get(placed.agent)
     if placed.last_call:
         account.called = 2
-    ledger.ended_holds[placed.hold] = EndedHold(
-        account.id,
+    return EndedHold(
+        placed.hold,
         "settled",
+        account.id,
+        settled.position,
         None if task is None else task.lease,
         account.life,
         settled.at,
@@ -144,7 +148,12 @@ def let_hold_pass(ledger: Ledger, placed: e.HoldPlaced, settled: e.HoldSettled, 
         placed.at,
         noted(noted(None, placed), settled, ends=True),
     )
-    ledger.ended_order.append((settled.position, placed.hold))
+
+
+def end_holds(ledger: Ledger, stood: Iterable[Hold], ended: Iterable[EndedHold]) -> None:
+    """Holds that stood do so no more, and what is remembered of all that ended comes in the order of their ends."""
+    unlist_holds(ledger, stood)
+    ledger.ended_holds.add_all(ended)
 
 
 def give_hold_back(ledger: Ledger, event: e.HoldEnded) -> None:
@@ -166,25 +175,36 @@ def spend_hold(ledger: Ledger, event: e.HoldSpent) -> None:
     count_use(ledger, hold.account, event, (event.tokens, event.time_ms, event.cost_nanos))
     if hold.limited is not None or ledger.rules.limits or hold.account.caps:
         limits.settle(ledger, hold, event)
-    _end_hold(ledger, hold, "expired", event)
+    _end_hold(ledger, hold, "expired", event, event)
 
 
-def _end_hold(ledger: Ledger, hold: Hold, how: str, event: "e.UsageReported | e.HoldSettled | e.HoldEnded") -> None:
-    unlist_hold(ledger, hold)
-    ledger.ended_holds[hold.id] = EndedHold(
-        agent=hold.account.id,
-        how=how,
-        lease=hold.lease,
-        life=hold.account.life,
-        at=event.at,
-        placed=hold.placed,
-        booked=hold.booked,
-        placed_at=hold.placed_at,
-        notes=hold.notes,
-        spent=event if isinstance(event, e.HoldSpent) else None,
-        limited=hold.limited,
+def _end_hold(
+    ledger: Ledger, hold: Hold, how: str, event: "e.HoldSettled | e.HoldEnded", spent: e.HoldSpent | None = None
+) -> None:
+    end_holds(ledger, (hold,), (_ended(hold, how, event, spent),))
+
+
+def _ended(
+    hold: Hold, how: str, event: "e.UsageReported | e.HoldSettled | e.HoldEnded", spent: e.HoldSpent | None = None
+) -> EndedHold:
+    account = hold.account
+    # By place, which is quicker than by name.
+    return EndedHold(
+        hold.id,
+        how,
+        account.id,
+        event.position,
+        hold.lease,
+        account.life,
+        event.at,
+        hold.placed,
+        hold.booked,
+        hold.placed_at,
+        hold.notes,
+        spent,
+        None,
+        hold.limited,
     )
-    ledger.ended_order.append((event.position, hold.id))
 
 
 def _answered_in_all(hold: Hold, event: "e.UsageReported | e.HoldSettled") -> int | None:

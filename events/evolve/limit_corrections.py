@@ -157,7 +157,7 @@ def _note(ledger: Ledger, hold: Hold | EndedHold | None, event: e.UsageCorrected
     if isinstance(hold, Hold):
         hold.limited = limited
     else:
-        ledger.ended_holds[event.record.hold] = replace(hold, limited=limited)
+        ledger.ended_holds.change(replace(hold, limited=limited))
 
 
 def _subject(ledger: Ledger, event: e.UsageCorrected, model: str | None, part: Part | None) -> Subject:

@@ -135,7 +135,7 @@ def _settled_late(
     requests = _requests_settled(limited, model, event)
     if ended.limited is not None and event.hold is not None:
         limited = _settled(limited, Part(event.position, 0, 0, requests, labels))
-        ledger.ended_holds[event.hold] = replace(ended, limited=limited)
+        ledger.ended_holds.change(replace(ended, limited=limited))
     return model, labels, used_units(event, requests)
 
 

@@ -18,13 +18,22 @@ from tallystick.events import catalog as e
 from tallystick.events.evolve import evolve
 from tallystick.events.evolve.charged import charge
 from tallystick.events.evolve.day import use
-from tallystick.events.evolve.holds import close_hold, is_whole, let_hold_pass, place_hold, settles_all, take_back
+from tallystick.events.evolve.holds import (
+    close_hold,
+    end_holds,
+    is_whole,
+    let_hold_pass,
+    place_hold,
+    settles_all,
+    take_back,
+)
 from tallystick.events.evolve.transfers import charge_account
 from tallystick.events.evolve.usage import answered, note_model, note_report, says_only_use
-from tallystick.events.state.accounts import Account
+from tallystick.events.state.accounts import Account, Hold
 from tallystick.events.state.growth import observed, observed_all
 from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.money import ZERO, Money, plus
+from tallystick.events.state.remembered import EndedHold
 
 _Use = e.UsageReported | e.HoldSettled
 _Summed = tuple[Account, Sequence[_Use], Money, Money, bytes]
@@ -170,6 +179,7 @@ def _add_up(ledger: Ledger, events: Sequence[e.Event], summed: Sequence[_Summed]
 
 def _move_holds(ledger: Ledger, events: Sequence[e.Event], passed: Mapping[str, e.HoldPlaced]) -> None:
     """Place holds, and end those that are settled; what was used of them is charged with all that adds up."""
+    stood, ended = list[Hold](), list[EndedHold]()
     for event in events:
         if type(event) is e.HoldPlaced:
             if event.hold not in passed:
@@ -180,9 +190,11 @@ def _move_holds(ledger: Ledger, events: Sequence[e.Event], passed: Mapping[str, 
             if placed is None:
                 hold = ledger.holds[event.hold]
                 take_back(ledger, hold, ZERO)
-                close_hold(ledger, hold, event, used)
+                stood.append(hold)
+                ended.append(close_hold(ledger, hold, event, used))
             else:
-                let_hold_pass(ledger, placed, event, used)
+                ended.append(let_hold_pass(ledger, placed, event, used))
+    end_holds(ledger, stood, ended)
 
 
 def _all_summed(ledger: Ledger, by_agent: dict[str, list[_Use]]) -> "list[_Summed]":

@@ -255,7 +255,7 @@ def _report_more(ledger: Ledger, event: e.UsageReported) -> None:
         # A late settlement: there is no second one, unless it was a part of one.
         used = (event.tokens, event.time_ms, event.cost_nanos)
         ended = replace(ended, booked=plus(ended.booked, used), notes=noted(ended.notes, event, ends=True))
-        ledger.ended_holds[event.hold] = ended if event.partial else replace(ended, how="settled", at=event.at)
+        ledger.ended_holds.change(ended if event.partial else replace(ended, how="settled", at=event.at))
     if event.unpriced:
         flag(ledger, event)
     if event.child_upto:

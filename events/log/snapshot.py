@@ -29,6 +29,7 @@ from tallystick.events.state.bills import Bill
 from tallystick.events.state.charged import Charged
 from tallystick.events.state.day import Day
 from tallystick.events.state.delegation import Child, Delegation
+from tallystick.events.state.ended_holds import EndedHolds
 from tallystick.events.state.estimates import Estimates
 from tallystick.events.state.growth import NO_STEPS
 from tallystick.events.state.history import History
@@ -39,12 +40,12 @@ from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.money import ZERO, Money
 from tallystick.events.state.outbox import Notice
 from tallystick.events.state.outputs import Outputs
-from tallystick.events.state.remembered import Closed, EndedHold
+from tallystick.events.state.remembered import Closed
 from tallystick.events.state.rules import Rules
 from tallystick.events.state.slot_time import SlotTimes
 from tallystick.events.state.terms import shared
 
-FORMAT = 24
+FORMAT = 25
 """Raised whenever what follows changes its meaning; a snapshot of another format is ignored."""
 
 
@@ -77,9 +78,8 @@ class _State(msgspec.Struct):
     id_positions: msgspec.Raw
     id_marks: list[tuple[dt.datetime, int]]
     next_mark: dt.datetime
-    ended: dict[str, EndedHold]
-    ended_order: list[tuple[int, str]]
-    late_holds: list[str]
+    late_holds: msgspec.Raw
+    ended: msgspec.Raw
     lives: list[Closed]
     stops: dict[str, str]
     history: list[Any]
@@ -140,6 +140,7 @@ def unpacked(snapshot: bytes) -> bytes:
 def dump(ledger: Ledger) -> bytes:
     """The state as JSON. The order of open accounts is that of their opening, so equal histories give equal bytes."""
     rules, (ids, id_positions) = ledger.rules, ledger.ids.dump()
+    late_holds, ended = ledger.ended_holds.dump()
     return _encoder.encode(
         _State(
             format=FORMAT,
@@ -170,9 +171,8 @@ def dump(ledger: Ledger) -> bytes:
             id_positions=msgspec.Raw(id_positions),
             id_marks=list(ledger.id_marks),
             next_mark=ledger.next_mark,
-            ended=ledger.ended_holds,
-            ended_order=list(ledger.ended_order),
-            late_holds=list(ledger.late_holds),
+            late_holds=msgspec.Raw(late_holds),
+            ended=msgspec.Raw(ended),
             lives=list(ledger.lives.values()),
             stops=ledger.stops,
             history=ledger.history.dump(),
@@ -205,6 +205,7 @@ def load(snapshot: bytes) -> Ledger | None:
     try:
         state = _decoder.decode(unpacked(snapshot))
         ids, accounts = Ids.load(state.ids, state.id_positions), _accounts(state)
+        ended = EndedHolds.load(state.late_holds, state.ended)
     except msgspec.DecodeError:
         return None
     if state.format != FORMAT or state.rules_version > rules_version.RULES_VERSION:
@@ -228,8 +229,7 @@ def load(snapshot: bytes) -> Ledger | None:
     ledger.unpriced = dict.fromkeys(state.unpriced)
     ledger.outbox = {notice.alert: notice for notice in state.outbox}
     ledger.ids, ledger.id_marks, ledger.next_mark = ids, deque(state.id_marks), state.next_mark
-    ledger.ended_holds, ledger.stops = state.ended, state.stops
-    ledger.ended_order, ledger.late_holds = deque(state.ended_order), deque(state.late_holds)
+    ledger.ended_holds, ledger.stops = ended, state.stops
     ledger.lives = {closed.life: closed for closed in state.lives}
     ledger.released = {closed.id: closed for closed in state.lives if closed.id not in ledger.accounts}
     ledger.released_order = deque((closed.position, closed.life) for closed in state.lives)

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import heapq
+from collections.abc import Iterable
 
 from tallystick.events.state.accounts import Hold
 from tallystick.events.state.calendar import later
@@ -32,22 +33,23 @@ def move_expiries(ledger: Ledger, by: dt.timedelta) -> None:
     heapq.heapify(ledger.expiries)
 
 
-def unlist_hold(ledger: Ledger, hold: Hold) -> None:
-    """A hold that stood does so no more."""
-    account = hold.account
-    if account.holds is not None:
-        del account.holds[hold.id]
-        if not account.holds:
-            account.holds = None
+def unlist_holds(ledger: Ledger, holds: Iterable[Hold]) -> None:
+    """Holds that stood do so no more."""
+    for hold in holds:
+        account = hold.account
+        if account.holds is not None:
+            del account.holds[hold.id]
+            if not account.holds:
+                account.holds = None
     _drop_stale(ledger)
 
 
 def _drop_stale(ledger: Ledger) -> None:
     """The first of the heap is always a hold that stands, so that it says when the next one expires."""
-    while ledger.expiries and _is_stale(ledger, ledger.expiries[0]):
-        heapq.heappop(ledger.expiries)
-
-
-def _is_stale(ledger: Ledger, entry: tuple[dt.datetime, str]) -> bool:
-    hold = ledger.holds.get(entry[1])
-    return hold is None or hold.expires_at != entry[0]
+    expiries, holds = ledger.expiries, ledger.holds
+    while expiries:
+        expires_at, id = expiries[0]
+        hold = holds.get(id)
+        if hold is not None and hold.expires_at == expires_at:
+            return
+        heapq.heappop(expiries)

@@ -24,6 +24,7 @@ from tallystick.events.state.charged import Charged
 from tallystick.events.state.commitments import Commitments
 from tallystick.events.state.day import Day, Watch
 from tallystick.events.state.delegation import Child, Delegation
+from tallystick.events.state.ended_holds import EndedHolds
 from tallystick.events.state.estimates import Estimates
 from tallystick.events.state.history import History
 from tallystick.events.state.ids import Ids
@@ -34,7 +35,7 @@ from tallystick.events.state.money import Money, limited, minus, money
 from tallystick.events.state.orders import Order, Orders
 from tallystick.events.state.outbox import Outbox
 from tallystick.events.state.outputs import Outputs
-from tallystick.events.state.remembered import Closed, EndedHold
+from tallystick.events.state.remembered import Closed
 from tallystick.events.state.rules import Rules
 from tallystick.events.state.slot_time import SlotTimes
 from tallystick.events.state.tasks import Task, Tasks
@@ -135,11 +136,10 @@ class Ledger(Balances):
         self.id_marks: deque[tuple[dt.datetime, int]] = deque()
         """At most once a minute, a time and the position reached: what is older than the memory is found by it."""
         self.next_mark = EPOCH
-        self.ended_holds: dict[str, EndedHold] = {}
-        """By id, so that a late `Settle` differs from one of a hold that never was."""
-        self.ended_order: deque[tuple[int, str]] = deque()
-        self.late_holds: deque[str] = deque()
-        """Those of them that ended before the memory of ids, and were not settled by then."""
+        self.ended_holds = EndedHolds()
+        """So that a late `Settle` differs from one of a hold that never was. Of those that ended before the memory of
+        ids only the newest are kept that were not settled: for settled ones nothing more is to come.
+        """
         self.lives: dict[int, Closed] = {}
         """The released accounts that are remembered, by `Account.life`, in the order of their release."""
         self.released: dict[str, Closed] = {}
@@ -339,21 +339,9 @@ class Ledger(Balances):
         floor = marks[0][1]
         self.ids.forget_before(floor)
         self.ids.keep(self.rules.ids_max)
-        self._forget_holds(floor)
+        self.ended_holds.forget_before(floor, LATE_KEPT)
         while len(self.released_order) > LATE_KEPT and self.released_order[0][0] < floor:
             closed = self.lives.pop(self.released_order.popleft()[1])
             if self.released.get(closed.id) is closed:
                 del self.released[closed.id]
         self.tasks.forget(floor)
-
-    def _forget_holds(self, floor: int) -> None:
-        """Settled holds have nothing more to come; of the others the newest are kept, for late settlements."""
-        order, late = self.ended_order, self.late_holds
-        while order and order[0][0] < floor:
-            hold = order.popleft()[1]
-            if self.ended_holds[hold].how == "settled":
-                del self.ended_holds[hold]
-            else:
-                late.append(hold)
-        while len(late) > LATE_KEPT:
-            del self.ended_holds[late.popleft()]

@@ -35,11 +35,19 @@ class Closed(msgspec.Struct, array_like=True, frozen=True, gc=False):
     auto: bool = False
 
 
-class EndedHold(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """What is remembered of a hold that has ended: whose it was, how it ended, and of which run and account."""
+class EndedName(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """Of a hold that has ended: its id, how it ended, and whose it was."""
 
-    agent: str
+    id: str
     how: str
+    agent: str
+
+
+class EndedHold(EndedName, array_like=True, frozen=True, gc=False):
+    """What is remembered of a hold that has ended, beside that: of which run and account it was, and so on."""
+
+    position: int
+    """Where it ended."""
     lease: str | None
     life: int
     at: dt.datetime

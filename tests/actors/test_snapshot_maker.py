@@ -158,8 +158,9 @@ def large_state() -> Ledger:
 def remembering(ids: int = 0, ended: int = 0) -> Ledger:
     ledger = Ledger()
     ledger.ids.add_all([str(n) for n in range(ids)], range(1, ids + 1), ids)
-    hold = EndedHold("a", "settled", None, 1, START, ZERO, ZERO, START, None)
-    ledger.ended_holds = dict.fromkeys(map(str, range(ended)), hold)
+    ledger.ended_holds.add_all(
+        EndedHold(str(n), "settled", "a", n, None, 1, START, ZERO, ZERO, START, None) for n in range(ended)
+    )
     return ledger
 
 

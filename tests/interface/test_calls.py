@@ -143,7 +143,7 @@ def test_usage_of_a_hold_that_was_forgotten_is_reported() -> None:
         with agent.call(tokens=500) as call:
             fleet.ask({"type": "Settle", "hold": call.id, "usage": {"tokens": 0}})
             # As after 10,000 later ones.
-            del fleet._manager.ledger.ended_holds[call.id]
+            fleet._manager.ledger.ended_holds.forget_before(fleet._manager.ledger.position + 1, 0)
             call.done(tokens=321)
         assert status(fleet, "ann")["consumed"]["tokens"] == 321
         assert "usage-reported" in recorded(fleet)

@@ -88,7 +88,7 @@ def dump(ledger: Ledger) -> dict[str, Any]:
     for name in ("names", "expiries", "spent", "held", "id_marks", "released_order"):
         state[name] = list(state[name])
     # In the order of their ends, those that are only kept for late settlements first.
-    state["ended_order"] = [*state.pop("late_holds"), *(hold for _, hold in state["ended_order"])]
+    state["ended_order"] = list(ledger.ended_holds)
     state["history"] = ledger.history.dump()
     state |= _dump_tasks(ledger.tasks)
     state["outputs"] = ledger.outputs.dump()
