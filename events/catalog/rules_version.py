@@ -11,7 +11,7 @@ from tallystick.events.catalog.event import Event, Kind
 
 FIRST_RULES: Final = 1
 """The version of a log that names none."""
-RULES_VERSION = 9
+RULES_VERSION = 10
 """The version by which this program decides."""
 
 

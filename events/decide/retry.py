@@ -144,7 +144,7 @@ def _by_all_that_ends(turn: Turn, command: c.Reserve | c.Heartbeat, refusal: Ref
         if is_used_up(answer) and due < fork.turns_at():
             # No hold that ends brings anything back before the next day.
             due = fork.turns_at()
-            if len(fork.expiries) > LOOKED_AT_MAX:
+            if len(turn.ledger.holds) > LOOKED_AT_MAX:
                 return due
         if fork.period_ends is not None and due >= fork.period_ends:
             renewals += 1

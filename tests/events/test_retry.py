@@ -251,3 +251,17 @@ def test_a_day_that_is_used_up_waits_for_the_next_however_many_holds_stand() -> 
     assert taken < 2_000
     core.wait(12 * 3_600)
     assert not isinstance(core.when(asked), Refusal)
+
+
+@pytest.mark.parametrize("ended", [0, 100])
+def test_what_is_answered_does_not_depend_on_how_many_holds_ended_before(ended: int) -> None:
+    """Given a day that is used up and a hold that fills the next, whether or not the state was read from a snapshot."""
+    core = Core(fleet(10**6, daily_limits={"max_tokens_total": 1_000}, **QUIET), compares=False)
+    core.given(allocate("a", 10_000), allocate("b", 10_000))
+    core.given(hold("a", "first", 1, ttl_seconds=Decimal(60)), hold("a", "long", 950, ttl_seconds=Decimal(20 * 3_600)))
+    for number in range(ended):
+        core.given(hold("a", f"h-{number}", 1, ttl_seconds=Decimal(3_600)))
+        core.given(c.Settle(hold=f"h-{number}", usage=budget(0)))
+    core.given(use("b", 1_000))
+    asked = c.Reserve(agent="b", estimate=budget(100))
+    assert check(core, asked) == core.when(asked).numbers["retry_after_seconds"] == 20 * 3_600

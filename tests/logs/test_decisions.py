@@ -9,6 +9,7 @@ import pytest
 
 from tallystick.events import catalog as e
 from tallystick.events.catalog import rules_version
+from tallystick.events.log import snapshot
 from tallystick.events.log.codec import decode_event
 from tallystick.events.log.store import Record
 from tallystick.whatif.reproduction import Reproduction
@@ -37,6 +38,16 @@ def test_a_recorded_log_is_decided_again_as_it_was(name: str) -> None:
     reproduction.finish()
     assert reproduction.decisions
     assert bool(reproduction.stretches.others) == (name == "older")
+
+
+@pytest.mark.parametrize("name", sorted(KEPT.heads))
+def test_a_recorded_log_is_decided_as_it_was_by_a_state_that_was_just_read_from_a_snapshot(name: str) -> None:
+    """What a snapshot does not have, no decision depends on: a restart before any step changes nothing."""
+    reproduction = Reproduction()
+    for step in steps_of(record.records_of(name)):
+        reproduction.ledger = snapshot.load(snapshot.dump(reproduction.ledger)) or reproduction.ledger
+        assert reproduction.take(step) is None
+    reproduction.finish()
 
 
 def test_the_recorded_logs_are_of_many_kinds() -> None:
