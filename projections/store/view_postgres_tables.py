@@ -239,7 +239,11 @@ class PostgresViewTables:
 
     @staticmethod
     def _layout(connection: Connection) -> str | None:
-        found = connection.execute("SELECT obj_description(to_regclass('tallystick_views'))").fetchone()
+        # `to_regclass` may answer from what this connection has looked up before it waited for who made the tables.
+        found = connection.execute(
+            "SELECT obj_description(oid, 'pg_class') FROM pg_class"
+            " WHERE relname = 'tallystick_views' AND pg_table_is_visible(oid)"
+        ).fetchone()
         return None if found is None else found[0]
 
     # --- transactions -------------------------------------------------------------------------------------------------

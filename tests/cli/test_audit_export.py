@@ -160,7 +160,7 @@ def test_a_pipe_that_is_named_is_written_into_and_not_replaced(run: Run, fleet: 
     reader = threading.Thread(target=lambda: read.append(Path("pipe").read_bytes()), daemon=True)
     reader.start()
     run("audit", "export", "--format", "parquet", "--out", "pipe")
-    reader.join(timeout=10)
+    reader.join(timeout=120)
     run("audit", "export", "--format", "parquet", "--out", "log")
     assert read == [Path("log").read_bytes()]
 

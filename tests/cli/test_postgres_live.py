@@ -4,8 +4,7 @@ import json
 import os
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
@@ -14,10 +13,10 @@ import pytest
 
 from tallystick.actors.runtime.control_place import places_of
 from tallystick.actors.runtime.fleet import Fleet
-from tallystick.events.log.store import open_store
 from tests.support.cli import Run
 from tests.support.control import AGENTS_AT_WORK
 from tests.support.postgres import PostgresServer, running, shared
+from tests.support.programs import until
 from tests.support.store_processes import ROOT, SECONDS, child, let_go, line_of
 from tests.support.terminals import OnTerminal
 from tests.support.view_logs import opened_views
@@ -32,10 +31,16 @@ def url() -> str:
 @contextmanager
 def tallystick(*words: str, store: str) -> Iterator["subprocess.Popen[str]"]:
     """The program in a process of its own."""
-    command = [sys.executable, "-m", "tallystick", *words]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     environment = {**os.environ, "TALLYSTICK_STORE": store}
-    with subprocess.Popen(command, cwd=ROOT, env=environment, **pipes) as process:  # type: ignore[call-overload]
+    with running_program(sys.executable, "-m", "tallystick", *words, env=environment) as process:
+        yield process
+
+
+@contextmanager
+def running_program(*command: str, env: Mapping[str, str] | None = None) -> Iterator["subprocess.Popen[str]"]:
+    """A process, which ends with the block at the latest."""
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, cwd=ROOT, env=env, **pipes) as process:  # type: ignore[call-overload]
         try:
             yield process
         finally:
@@ -81,20 +86,14 @@ def test_fleets_of_one_database_have_sockets_of_their_own(url: str) -> None:
 def test_views_are_followed_by_a_process_of_their_own(url: str) -> None:
     with Fleet.open(url) as fleet:
         fleet.ask({"type": "AllocateBudget", "agent": "a", "budget": {"tokens": 100}})
-        command = [sys.executable, "-m", "tallystick.projections", url]
-        with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as follower:
+        with running_program(sys.executable, "-m", "tallystick.projections", url) as follower:
             for tokens in range(1, 4):
                 fleet.ask({"type": "ReportUsage", "agent": "a", "usage": {"tokens": tokens}})
-                last = open_store(url).last()
+                last = fleet.store.last()
                 assert last is not None
                 views = opened_views(url)
-                wait = threading.Event()
-                until = 400
-                while views.reached().position < last.position and until:
-                    wait.wait(0.05)
-                    until -= 1
+                until(lambda views=views, last=last: views.reached().position >= last.position)  # type: ignore[misc]
                 assert b'"tokens":' in (views.row("agents", "a") or b"")
-                assert views.reached().position >= last.position
                 views.close()
             follower.terminate()
             assert follower.wait(SECONDS) == 0

@@ -13,6 +13,7 @@ import pytest
 from tallystick.actors.runtime.fleet import Fleet
 from tallystick.events.log.store import open_store
 from tests.support.cli import Run
+from tests.support.programs import SECONDS
 
 
 def answer(run: Run, *words: str) -> dict[str, Any]:
@@ -67,14 +68,16 @@ def test_an_empty_store_says_so(run: Run) -> None:
 def test_a_copy_of_a_fleet_at_work_is_whole_and_sound(run: Run, tmp_path: Path) -> None:
     with Fleet.open("sqlite:///tallystick.db") as live:
         live.ask({"type": "AllocateBudget", "agent": "a", "budget": {"tokens": 1_000_000}})
-        stop = threading.Event()
+        stop, goes_on = threading.Event(), threading.Event()
 
         def work() -> None:
             while not stop.is_set():
                 live.ask([{"type": "ReportUsage", "agent": "a", "usage": {"tokens": 1}}] * 20)
+                goes_on.set()
 
         worker = threading.Thread(target=work)
         worker.start()
+        assert goes_on.wait(SECONDS)
         try:
             result = run("store", "backup", "copy.db")
         finally:

@@ -83,13 +83,13 @@ class Town:
             self.writing.go_on.set()
         return done
 
-    def write_in_turn(self, first: int, upto: int) -> list[Future[bool]]:
-        """All but the first, each once those before it wait for something, or are done."""
+    def write_in_turn(self, first: int, upto: int, *, waits: bool) -> list[Future[bool]]:
+        """All but the first, each once those before it wait for the others, or where none ``waits``, are done."""
         batch, done = Batch(first - 1, rows_of(records(first, upto))), list[Future[bool]]()
         with ThreadPoolExecutor(FLEETS) as threads:
             for lease, url in zip(self.leases[1:], self.urls[1:], strict=True):
                 done.append(threads.submit(self.together.write, lease, url, batch))
-                until(lambda: self.together.waiting == len(done) or all(one.done() for one in done))
+                until(lambda: (waits and self.together.waiting == len(done)) or all(one.done() for one in done))
         return done
 
 
@@ -108,14 +108,14 @@ def test_those_who_were_written_together_are_waited_for(town: Town, monkeypatch:
     monkeypatch.setattr(postgres_together, "_USUAL_SECONDS", 1e6)
     town.took_seconds = 1e6
     town.write()
-    assert [one.result() for one in town.write_in_turn(4, 5)] == [True] * 3
+    assert [one.result() for one in town.write_in_turn(4, 5, waits=True)] == [True] * 3
     assert town.writing.times == 3
     assert [len(written(url)) for url in town.urls] == [3, 5, 5, 5]
 
 
 def test_they_are_waited_for_no_longer_than_a_part_of_what_it_took(town: Town) -> None:
     town.write()
-    assert [one.result() for one in town.write_in_turn(4, 5)] == [True] * 3
+    assert [one.result() for one in town.write_in_turn(4, 5, waits=False)] == [True] * 3
     assert town.writing.times == 5
 
 
