@@ -31,8 +31,8 @@ BY_HAND = re.compile(r"make( |$)|git clone|cd tallystick$|export PATH=")
 """Commands that are not run here: they set up the machine or the clone."""
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_TIMEOUT_SECONDS = 60
-SHOWN_PORTS = ("8321", "8331")
+_TIMEOUT_SECONDS = 120
+SHOWN_PORTS = ("8321", "8323", "8324", "8331", "8341", "8361", "8362")
 SHOWN_STORE = "postgresql://budgets@db/budgets"
 _PORT = re.compile(rf"(?<=:|\s)(?:{'|'.join(SHOWN_PORTS)})\b")
 _VARYING = re.compile(
