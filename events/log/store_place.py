@@ -157,9 +157,10 @@ class OpenFiles:
     def lost(self) -> str | None:
         """What became of the files, in words; None where they are as they were left.
 
-        Costs one look at the file system per file. A file that has shrunk was cut off: a log only grows.
+        Costs one look at the file system per file. A file that has shrunk was cut off: a log only grows. Any thread may
+        look: what it finds is compared with what was known before its look, since the file may have grown behind it.
         """
-        size = None
+        size, before = None, self._size
         for file, was in self._files:
             try:
                 found = os.stat(file)  # noqa: PTH116 - after each commit, and `Path.stat` takes twice as long
@@ -169,8 +170,8 @@ class OpenFiles:
                 return f"the file {file} was replaced by another one"
             if size is None:
                 size = found.st_size
-                if size < self._size:
-                    return f"the file {file} was cut off: it had {self._size} bytes, and has {size}"
+                if size < before:
+                    return f"the file {file} was cut off: it had {before} bytes, and has {size}"
                 self._size = size
         return None
 

@@ -285,6 +285,28 @@ def test_a_store_that_grows_and_is_checkpointed_is_not_lost(path: Path, url: str
     assert store.lost() is None
 
 
+def test_a_store_that_grows_while_another_thread_looks_at_it_is_not_lost(
+    path: Path, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The look of one thread goes on when the writer has made the file larger, and has looked at it itself."""
+    store, look = open_store(url, writer=True), os.stat
+
+    def grows_behind_the_look(file: str) -> os.stat_result:
+        found = look(file)
+        monkeypatch.setattr(os, "stat", look)
+        store.append(records(1, 500))
+        with closing(sqlite3.connect(path)) as other:
+            other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        store.append(records(501, 502))
+        assert look(path).st_size > found.st_size, "the look is an old one"
+        return found
+
+    monkeypatch.setattr(os, "stat", grows_behind_the_look)
+    assert store.lost() is None
+    assert store.lost() is None
+    store.close()
+
+
 def test_a_store_in_memory_and_one_that_is_only_read_are_never_lost(url: str) -> None:
     made(url)
     assert open_store("memory:", writer=True).lost() is None
