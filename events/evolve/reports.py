@@ -63,22 +63,21 @@ def _within_a_minute(ledger: Ledger, events: Sequence[e.Event]) -> None:
     holds, may_be_plain = _Holds(ledger), not ledger.rules.limits
     for place, event in enumerate(events):
         if may_be_plain:
-            agent = None
+            plain: _Use | None = None
             if type(event) is e.UsageReported:
-                if says_only_use(event):
-                    agent = event.agent
+                plain = event if says_only_use(event) else None
             elif type(event) is e.HoldSettled:
-                agent = holds.settled_by(event)
+                plain = event if holds.are_ended_by(event) else None
             elif type(event) is e.HoldPlaced and holds.are_placed_by(event):
                 continue
-            if agent is not None:
-                theirs = by_agent.get(agent)
+            if plain is not None:
+                theirs = by_agent.get(plain.agent)
                 if theirs is not None:
-                    theirs.append(event)  # type: ignore[arg-type] # it has an agent
+                    theirs.append(plain)
                     continue
-                account = accounts.get(agent)
+                account = accounts.get(plain.agent)
                 if account is not None and not account.caps:
-                    by_agent[agent] = [event]  # type: ignore[list-item]
+                    by_agent[plain.agent] = [plain]
                     continue
         _apply(ledger, events[first:place], by_agent, holds)
         evolve(ledger, event)
@@ -113,22 +112,22 @@ class _Holds:
         self._placed[hold] = event
         return True
 
-    def settled_by(self, event: e.HoldSettled) -> str | None:
-        """The agent of a hold that stands, of which nothing was used before, and that ends with this."""
+    def are_ended_by(self, event: e.HoldSettled) -> bool:
+        """Whether a hold stands, of which nothing was used before, and ends with this settlement of its agent."""
         hold = event.hold
         placed = self._placed.get(hold)
         if not settles_all(event):
-            return None
+            return False
         if placed is None:
             standing = self._ledger.holds.get(hold)
             if standing is None or standing.agent != event.agent or hold in self._ended or not is_whole(standing):
-                return None
+                return False
             self._ended.add(hold)
         elif placed.agent == event.agent:
             self.passed[hold] = self._placed.pop(hold)
         else:
-            return None
-        return event.agent
+            return False
+        return True
 
 
 def _apply(ledger: Ledger, events: Sequence[e.Event], by_agent: dict[str, list[_Use]], holds: _Holds) -> None:
