@@ -1,6 +1,5 @@
 """Webhooks that come, change and go while a fleet runs, and while something is on its way to them."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,16 +9,9 @@ from tallystick.config.loader import from_mapping
 from tallystick.webhooks import webhooks
 from tallystick.webhooks.progress import KeptInFile
 from tests.support.programs import SECONDS, until
-from tests.support.webhooks import Answering, Held, answering, named
+from tests.support.webhooks import Answering, Held, named
 
 REMOVED = {"webhooks": {"audit": None}}
-
-
-@pytest.fixture
-def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Answering]:
-    monkeypatch.setattr(webhooks, "FINISH_SECONDS", SECONDS)
-    with answering() as made:
-        yield made
 
 
 def test_webhooks_come_and_go_while_the_fleet_runs(receiver: Answering, tmp_path: Path) -> None:

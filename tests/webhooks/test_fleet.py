@@ -2,7 +2,6 @@
 
 import datetime as dt
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,19 +11,11 @@ from tallystick.actors.errors import RefusedConfig
 from tallystick.actors.runtime.clock import ManualClock
 from tallystick.cli.main import main
 from tallystick.http.measures_outgoing import webhook_lines
-from tallystick.webhooks import webhooks
 from tallystick.webhooks.progress import KeptInFile, Progress
 from tallystick.webhooks.webhooks import WebhookFigures
 from tests.support.core import START
-from tests.support.programs import SECONDS, until
-from tests.support.webhooks import VARIABLE, Answering, answering, named
-
-
-@pytest.fixture
-def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Answering]:
-    monkeypatch.setattr(webhooks, "FINISH_SECONDS", SECONDS)
-    with answering() as made:
-        yield made
+from tests.support.programs import until
+from tests.support.webhooks import VARIABLE, Answering, named
 
 
 def test_a_fleet_that_is_closed_at_once_has_sent_what_it_recorded(receiver: Answering, tmp_path: Path) -> None:
