@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
@@ -13,6 +14,7 @@ import pytest
 
 from tallystick.actors.runtime.control_place import places_of
 from tallystick.actors.runtime.fleet import Fleet
+from tallystick.projections.store.kept_views import KeptViews
 from tests.support.cli import Run
 from tests.support.control import AGENTS_AT_WORK
 from tests.support.postgres import PostgresServer, running, shared
@@ -39,8 +41,8 @@ def tallystick(*words: str, store: str) -> Iterator["subprocess.Popen[str]"]:
 @contextmanager
 def running_program(*command: str, env: Mapping[str, str] | None = None) -> Iterator["subprocess.Popen[str]"]:
     """A process, which ends with the block at the latest."""
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, cwd=ROOT, env=env, **pipes) as process:  # type: ignore[call-overload]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=ROOT, env=env, stdout=pipe, stderr=pipe, text=True) as process:
         try:
             yield process
         finally:
@@ -83,6 +85,10 @@ def test_fleets_of_one_database_have_sockets_of_their_own(url: str) -> None:
     assert list(places_of(url)) == []
 
 
+def _have_come_to(views: KeptViews, position: int) -> bool:
+    return views.reached().position >= position
+
+
 def test_views_are_followed_by_a_process_of_their_own(url: str) -> None:
     with Fleet.open(url) as fleet:
         fleet.ask({"type": "AllocateBudget", "agent": "a", "budget": {"tokens": 100}})
@@ -92,7 +98,7 @@ def test_views_are_followed_by_a_process_of_their_own(url: str) -> None:
                 last = fleet.store.last()
                 assert last is not None
                 views = opened_views(url)
-                until(lambda views=views, last=last: views.reached().position >= last.position)  # type: ignore[misc]
+                until(partial(_have_come_to, views, last.position))
                 assert b'"tokens":' in (views.row("agents", "a") or b"")
                 views.close()
             follower.terminate()
